@@ -1,0 +1,105 @@
+#include "prober/schedule.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/base/err.h"
+#include "proto/base/rng.h"
+
+int schedule_init(struct schedule *s, size_t size)
+{
+    *s = (struct schedule){.size = size};
+    s->entries = calloc(size ? size : 1, sizeof(*s->entries));
+    if (!s->entries)
+        return ERR_NOMEM;
+    if (heap_init(&s->heap, size)) {
+        schedule_fini(s);
+        return ERR_NOMEM;
+    }
+    return 0;
+}
+
+void schedule_fini(struct schedule *s)
+{
+    heap_fini(&s->heap);
+    free(s->entries);
+    *s = (struct schedule){0};
+}
+
+static uint64_t spread(const char *self, const char *name,
+                       const struct schedule_entry *e)
+{
+    uint64_t h = hash_bytes(e->protocol * 2u + e->mode, self, strlen(self));
+    h = hash_bytes(h, name, strlen(name));
+
+    uint64_t grid_ns = SCHEDULE_GRID_NS;
+    while (grid_ns > e->interval_ns / 20)
+        grid_ns /= 2;
+    if (grid_ns == 0)
+        grid_ns = 1;
+    uint64_t offset_ns = h % e->interval_ns;
+    return offset_ns - offset_ns % grid_ns;
+}
+
+/* The first slot of `e` later than `t_ns`. */
+static uint64_t slot_after(const struct schedule_entry *e, uint64_t t_ns)
+{
+    if (t_ns < e->offset_ns)
+        return e->offset_ns;
+    uint64_t k = (t_ns - e->offset_ns) / e->interval_ns + 1;
+    return e->offset_ns + k * e->interval_ns;
+}
+
+int schedule_add(struct schedule *s, const char *self, const char *name,
+                 const struct schedule_entry *e, uint64_t now_ns)
+{
+    assert(e->interval_ns > 0 && e->in_flight_max > 0);
+    if (s->n == s->size)
+        return ERR_BUSY;
+    struct schedule_entry *mine = &s->entries[s->n];
+    *mine = *e;
+    mine->due = (struct heap_node){0};
+    mine->in_flight = 0;
+    mine->offset_ns = spread(self, name, e);
+    heap_set(&s->heap, &mine->due, slot_after(mine, now_ns));
+    return (int)s->n++;
+}
+
+uint64_t schedule_next(const struct schedule *s)
+{
+    struct heap_node *first = heap_first(&s->heap);
+    return first ? first->deadline_ns : UINT64_MAX;
+}
+
+struct schedule_entry *schedule_take(struct schedule *s, uint64_t now_ns,
+                                     uint64_t *intended_ns)
+{
+    struct heap_node *first;
+    while ((first = heap_first(&s->heap)) && first->deadline_ns <= now_ns) {
+        struct schedule_entry *e = (struct schedule_entry *)(void *)first;
+        uint64_t slot_ns = first->deadline_ns;
+        uint64_t next_ns = slot_after(e, now_ns);
+        uint64_t slots = (next_ns - slot_ns) / e->interval_ns;
+
+        /* Late by whole intervals: only the latest slot is served. */
+        s->missed += slots - 1;
+        heap_set(&s->heap, &e->due, next_ns);
+        if (e->in_flight == e->in_flight_max) {
+            s->missed++;
+            continue;
+        }
+        e->in_flight++;
+        *intended_ns = next_ns - e->interval_ns;
+        return e;
+    }
+    return NULL;
+}
+
+void schedule_done(struct schedule *s, size_t index, bool was_missed)
+{
+    assert(index < s->n && s->entries[index].in_flight > 0);
+    s->entries[index].in_flight--;
+    if (was_missed)
+        s->missed++;
+}
