@@ -1,0 +1,72 @@
+/* prober/api.h - the views: what /api/v1/... answers, as JSON.
+ *
+ * Pure rendering from the control plane's data; httpd.h is the door. All
+ * contracts are in docs/api.md. Unknown parameters and values get 400.
+ *
+ * Work is done in pieces, so that no call takes long: what is asked for is
+ * collected from the frames for half a millisecond a turn, and rendered cell
+ * by cell. A matrix is shared, by reference count, by everybody who asks the
+ * same question while it is built and within a second of its beginning. One
+ * thread, the control plane's.
+ */
+#ifndef PROBER_API_H
+#define PROBER_API_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mesh/frames.h"
+#include "mesh/matrix.h"
+#include "prober/httpd.h"
+#include "prober/plane_status.h"
+#include "prober/sample.h"
+
+#define API_SAMPLES_MAX 4096
+
+struct api_cache; /* opaque: matrices that were built lately */
+
+struct api_cache *api_cache_open(void); /* NULL: no memory */
+/* After the server was closed; answers under way hold what they need. */
+void api_cache_close(struct api_cache *c);
+
+/* Everything a view reads. The control plane fills it; borrowed, and so is
+ * what it points to, until the server is closed: answers read it while they
+ * are being sent. */
+struct api_source {
+    const char *node, *zone, *region, *version;
+    uint64_t start_unix_ns;
+    uint64_t start_ns;               /* monotonic */
+    const struct frames *frames;     /* not NULL */
+    const struct matrix_node *nodes; /* this node first, then peers, targets */
+    size_t n_nodes;
+    const struct plane_status *plane;
+    const struct frame_context *context; /* of the last window, or NULL */
+    bool is_ready;                       /* listening and measuring */
+    const char *not_ready_reason;        /* static */
+    bool is_draining;
+    uint64_t stall_after_ns; /* no status for this long: not live; 0: off */
+    uint64_t frames_cut;
+    int64_t memory_rss_bytes; /* of this process; <= 0: not known */
+    struct api_cache *cache;  /* NULL: nothing is shared */
+
+    /* Recent samples: a ring of samples_size. The newest is at
+     * samples[(samples_head + samples_size - 1) % samples_size], that is,
+     * head is where the next will be put. samples_total counts all that were
+     * ever put in; the last samples_count of them are there. */
+    const struct sample *samples;
+    size_t samples_size, samples_head, samples_count;
+    uint64_t samples_total;
+    /* Names for one sample of the ring. */
+    void (*names)(void *arg, const struct sample *s, struct sample_names *out);
+    void *names_arg;
+
+    uint64_t (*now_ns)(void); /* monotonic */
+    uint64_t (*now_unix_ns)(void);
+};
+
+/* An httpd_handler; arg is a struct api_source *. */
+void api_handle(void *arg, const struct httpd_request *request,
+                struct httpd_answer *answer);
+
+#endif /* PROBER_API_H */

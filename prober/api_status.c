@@ -1,0 +1,156 @@
+/* Small answers: /api/v1/status, /livez, /readyz. */
+#include "prober/api_views.h"
+
+bool api_is_live(const struct api_source *s)
+{
+    uint64_t heard_ns = s->start_ns; /* before the first: time to start */
+    if (s->plane && s->plane->updated_ns > heard_ns)
+        heard_ns = s->plane->updated_ns;
+    uint64_t now_ns = s->now_ns();
+    return s->stall_after_ns == 0 || now_ns < heard_ns ||
+           now_ns - heard_ns <= s->stall_after_ns;
+}
+
+static const char *not_ready_reason(const struct api_source *s)
+{
+    if (s->is_draining)
+        return "draining";
+    if (s->is_ready)
+        return NULL;
+    return s->not_ready_reason ? s->not_ready_reason : "starting";
+}
+
+void api_livez(const struct api_source *s, const struct httpd_request *r,
+               struct httpd_answer *answer)
+{
+    struct api_params p;
+    if (!api_params(r, 0, &p, answer))
+        return;
+    if (!api_is_live(s)) {
+        httpd_error(answer, 503, "not_live",
+                    "the measuring plane has not reported for too long");
+        return;
+    }
+    *answer = (struct httpd_answer){
+        .status = 200, .content_type = "text/plain", .text = "ok\n"};
+}
+
+void api_readyz(const struct api_source *s, const struct httpd_request *r,
+                struct httpd_answer *answer)
+{
+    struct api_params p;
+    if (!api_params(r, 0, &p, answer))
+        return;
+    const char *reason = not_ready_reason(s);
+    if (reason) {
+        httpd_error(answer, 503, "not_ready", "%s", reason);
+        return;
+    }
+    *answer = (struct httpd_answer){
+        .status = 200, .content_type = "text/plain", .text = "ok\n"};
+}
+
+static void write_plane(struct json *j, const struct api_source *s)
+{
+    const struct plane_status *p = s->plane;
+    if (!p || p->updated_ns == 0) {
+        json_key_null(j, "plane");
+        return;
+    }
+    uint64_t now_ns = s->now_ns();
+    json_key(j, "plane");
+    json_object_begin(j);
+    api_write_seconds(
+        j, "age_s",
+        now_ns > p->updated_ns ? (double)(now_ns - p->updated_ns) / 1e9 : 0);
+    json_key_u64(j, "attempts", p->attempts);
+    json_key_u64(j, "ok", p->ok);
+    json_key_u64(j, "failed", p->failed);
+    json_key_u64(j, "local", p->local);
+    json_key_u64(j, "missed_slots", p->missed_slots);
+    json_key_u64(j, "in_flight", p->in_flight);
+    json_key_u64(j, "in_flight_max", p->in_flight_max);
+    json_key_u64(j, "queue_drops", p->queue_drops);
+    json_key_u64(j, "user_clock", p->user_clock);
+    json_key_u64(j, "reconnects", p->reconnects);
+    json_key(j, "loop_lag_ns");
+    json_object_begin(j);
+    json_key_u64(j, "p50", p->lag_p50_ns);
+    json_key_u64(j, "p99", p->lag_p99_ns);
+    json_key_u64(j, "max", p->lag_max_ns);
+    json_object_end(j);
+    json_key(j, "inbound");
+    json_object_begin(j);
+    json_key_u64(j, "connections", p->inbound_connections);
+    json_key_u64(j, "requests", p->inbound_requests);
+    json_key_u64(j, "rejected", p->inbound_rejected);
+    json_object_end(j);
+    json_object_end(j);
+}
+
+static void write_frames(struct json *j, const struct api_source *s)
+{
+    json_key(j, "frames");
+    json_object_begin(j);
+    json_key_u64(j, "held", frames_count(s->frames));
+    json_key_u64(j, "bytes", frames_bytes(s->frames));
+    json_key_u64(j, "cut", s->frames_cut);
+    json_object_end(j);
+}
+
+static void write_status(struct json *j, const struct api_source *s)
+{
+    uint64_t now_ns = s->now_ns();
+    json_object_begin(j);
+    api_write_origin(j, s, s->now_unix_ns());
+    json_key_text(j, "node", s->node);
+    json_key_text(j, "zone", s->zone);
+    json_key_text(j, "region", s->region);
+    json_key_text(j, "version", s->version);
+    json_key_time(j, "started_at", s->start_unix_ns);
+    api_write_seconds(
+        j, "uptime_s",
+        now_ns > s->start_ns ? (double)(now_ns - s->start_ns) / 1e9 : 0);
+    json_key_bool(j, "live", api_is_live(s));
+    json_key_bool(j, "ready", not_ready_reason(s) == NULL);
+    json_key_text(j, "not_ready_reason", not_ready_reason(s));
+    json_key_bool(j, "draining", s->is_draining);
+    json_key(j, "memory");
+    json_object_begin(j);
+    api_write_known(j, "rss_bytes",
+                    s->memory_rss_bytes > 0 ? s->memory_rss_bytes : -1);
+    json_object_end(j);
+    write_plane(j, s);
+    write_frames(j, s);
+    json_key_u64(j, "samples_held", s->samples_count);
+    json_key(j, "context");
+    if (s->context)
+        api_write_context(j, s->context);
+    else
+        json_put_null(j);
+    json_object_end(j);
+}
+
+static int status_body(void *state, struct wr *w)
+{
+    struct json j;
+    json_init(&j, w);
+    write_status(&j, state);
+    wr_u8(w, '\n');
+    return wr_err(w);
+}
+
+void api_status(const struct api_source *s, const struct httpd_request *r,
+                struct httpd_answer *answer)
+{
+    struct api_params p;
+    if (!api_params(r, 0, &p, answer))
+        return;
+    /* One slice, made right away; so the source is state enough. */
+    *answer = (struct httpd_answer){
+        .status = 200,
+        .content_type = "application/json",
+        .body = status_body,
+        .state = (void *)(uintptr_t)s,
+    };
+}

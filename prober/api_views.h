@@ -1,0 +1,66 @@
+/* prober/api_views.h - what the views of api.h share among themselves. */
+#ifndef PROBER_API_VIEWS_H
+#define PROBER_API_VIEWS_H
+
+#include "prober/api.h"
+#include "proto/json.h"
+
+/* Parameters that a view understands, as a set of bits. */
+enum {
+    API_LEVEL = 1 << 0,    /* node | zone | region, default zone */
+    API_WINDOW = 1 << 1,   /* 10s .. 1h, default 5m */
+    API_PROTOCOL = 1 << 2, /* http1 | grpc | all, default all */
+    API_MODE = 1 << 3,     /* cold | warm, default cold */
+    API_AT = 1 << 4,       /* not supported yet, and said so */
+    API_LIMIT = 1 << 5,    /* 1..API_SAMPLES_MAX, default 100 */
+    API_TARGET = 1 << 6,   /* any text */
+    API_OUTCOME = 1 << 7,  /* an outcome's name, default any */
+};
+
+struct api_params {
+    enum matrix_level level;
+    uint64_t window_s;
+    int protocol, mode; /* -1: all */
+    size_t limit;
+    const char *target; /* borrowed from the request, or NULL */
+    int outcome;        /* -1: any */
+};
+
+/* Fill *p with defaults and what was given. Returns false, with `answer` made
+ * a 400, for a parameter outside `allowed` or a value that makes no sense. */
+bool api_params(const struct httpd_request *r, unsigned allowed,
+                struct api_params *p, struct httpd_answer *answer);
+
+/* The answer when there is no memory: 500. */
+void api_no_memory(struct httpd_answer *answer);
+
+/* "generated_at" and "answered_by". */
+void api_write_origin(struct json *j, const struct api_source *s,
+                      uint64_t now_unix_ns);
+
+/* Values that a cell has in the matrix and in the drill-down alike. */
+void api_write_outcomes(struct json *j, const uint64_t outcomes[OUTCOME_N]);
+/* A key with a number of three decimals, null if negative. */
+void api_write_seconds(struct json *j, const char *key, double s);
+/* null unless something was attempted. */
+void api_write_ratio(struct json *j, const char *key, double ratio,
+                     uint64_t attempts);
+/* A key with null instead of a negative number. */
+void api_write_known(struct json *j, const char *key, int64_t v);
+/* The window's surroundings, as an object. */
+void api_write_context(struct json *j, const struct frame_context *c);
+
+typedef void api_view(const struct api_source *s, const struct httpd_request *r,
+                      struct httpd_answer *answer);
+api_view api_matrix, api_cells, api_samples, api_status, api_livez, api_readyz;
+
+/* How long one call of `prepare` works before it lets others have a turn. */
+#define API_TURN_NS 500000u
+
+/* Has a call that began at `start_ns` had its share of time? */
+bool api_turn_is_over(const struct api_source *s, uint64_t start_ns);
+
+/* Is the measuring plane heard of lately enough? */
+bool api_is_live(const struct api_source *s);
+
+#endif /* PROBER_API_VIEWS_H */

@@ -1,0 +1,511 @@
+#include "prober/daemon.h"
+
+#include <assert.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "mesh/frames.h"
+#include "mesh/matrix.h"
+#include "prober/api.h"
+#include "prober/cli.h"
+#include "prober/clock.h"
+#include "prober/config.h"
+#include "prober/env.h"
+#include "prober/footprint.h"
+#include "prober/httpd_uv.h"
+#include "prober/log.h"
+#include "prober/plane_uv.h"
+#include "prober/window.h"
+
+#define SAMPLES_KEPT   1024
+#define DRAIN_MS       200 /* how often the plane's queues are looked at */
+#define HOUSEKEEP_MS   1000
+#define STALL_AFTER_NS UINT64_C(10000000000) /* no status: /livez fails */
+#define GRACE_NS       UINT64_C(4000000000)  /* for attempts in flight */
+#define LEAD_MAX_S     60 /* clock set back further: begin anew */
+#define WINDOW_NS      (FRAME_WINDOW_S * UINT64_C(1000000000))
+#define TAKE_MAX       512 /* samples folded per turn */
+
+/* The control plane: everything that runs on the main loop. */
+struct daemon {
+    uv_loop_t *loop;
+    struct config *config;
+    struct plane *plane;
+    struct httpd *httpd;
+    struct windows *windows;
+    struct frames *frames;
+    struct env *env;
+    struct api_source source;
+    struct plane_status status, status_at_cut;
+    struct frame_context context;
+    struct matrix_node *nodes;
+    uint64_t env_at_ns;
+    uint64_t lag_p99_ns, in_flight; /* the most since the last context */
+    uint64_t window;                /* that the clock says is running */
+    uv_timer_t drain_timer, housekeep_timer;
+    uv_signal_t terminate, interrupt, hangup;
+    size_t samples_lost;
+    struct wr encoded; /* of the frame being cut */
+    struct sample samples[SAMPLES_KEPT];
+};
+
+/* ---- samples in ---- */
+
+static void sample_names_of(void *arg, const struct sample *s,
+                            struct sample_names *out)
+{
+    const struct daemon *d = arg;
+    *out = (struct sample_names){.from_node = d->config->node.name,
+                                 .from_zone = d->config->node.zone};
+    if (s->target >= plane_targets(d->plane))
+        return;
+    const struct plane_target *t = plane_target(d->plane, s->target);
+    out->target = t->text;
+    out->to_node = t->identity.name;
+    out->to_zone = t->identity.zone;
+}
+
+static void keep_sample(struct daemon *d, const struct sample *s)
+{
+    struct api_source *source = &d->source;
+    d->samples[source->samples_head] = *s;
+    source->samples_head = (source->samples_head + 1) % SAMPLES_KEPT;
+    if (source->samples_count < SAMPLES_KEPT)
+        source->samples_count++;
+    source->samples_total++;
+}
+
+static void on_drain(uv_timer_t *timer);
+
+static void take_all(void *arg)
+{
+    struct daemon *d = arg;
+    struct sample s;
+    uint64_t now_unix_ns = clock_now_unix_ns();
+    int n = 0;
+    for (; n < TAKE_MAX && plane_take_sample(d->plane, &s); n++) {
+        keep_sample(d, &s);
+        if (d->windows && windows_add(d->windows, &s, now_unix_ns))
+            d->samples_lost++;
+    }
+    while (plane_take_status(d->plane, &d->status)) {
+        if (d->status.lag_p99_ns > d->lag_p99_ns)
+            d->lag_p99_ns = d->status.lag_p99_ns;
+        if (d->status.in_flight > d->in_flight)
+            d->in_flight = d->status.in_flight;
+    }
+    if (n == TAKE_MAX && !d->source.is_draining) /* go on in the next turn */
+        uv_timer_start(&d->drain_timer, on_drain, 0, DRAIN_MS);
+}
+
+static void on_drain(uv_timer_t *timer)
+{
+    take_all(timer->data);
+}
+
+/* ---- windows out ---- */
+
+static void sample_context(struct daemon *d)
+{
+    struct frame_context *c = &d->context;
+    uint64_t now_ns = clock_now_ns();
+    uint64_t elapsed_ns = now_ns - d->env_at_ns;
+    /* Of less than a second nothing can be said. */
+    env_sample(d->env, elapsed_ns < UINT64_C(1000000000) ? 0 : elapsed_ns, c);
+    d->env_at_ns = now_ns;
+    c->lag_p99_us = (int64_t)(d->lag_p99_ns / 1000);
+    c->missed_slots =
+        (int64_t)(d->status.missed_slots - d->status_at_cut.missed_slots);
+    c->queue_drops =
+        (int64_t)(d->status.queue_drops - d->status_at_cut.queue_drops);
+    c->in_flight_max = (int64_t)d->in_flight;
+    d->lag_p99_ns = d->in_flight = 0;
+    d->status_at_cut = d->status;
+}
+
+static void cut_frame(struct daemon *d)
+{
+    wr_reset(&d->encoded);
+    int rc = windows_cut(d->windows, &d->context, &d->encoded);
+    if (!rc)
+        rc = frames_add(d->frames, d->encoded.data, d->encoded.len);
+    if (rc)
+        log_event(LOG_ERROR, "frame_lost", "reason", err_name(rc), NULL);
+    else
+        d->source.frames_cut++;
+}
+
+/* The second number of statm, in pages; -1 if there is none. */
+static int64_t resident_bytes(void)
+{
+    char text[128];
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (!f)
+        return -1;
+    const char *resident = fgets(text, sizeof(text), f);
+    fclose(f);
+    resident = resident ? strchr(resident, ' ') : NULL;
+    if (!resident)
+        return -1;
+    char *end;
+    long pages = strtol(resident, &end, 10);
+    return end == resident || pages < 0 ? -1 : pages * sysconf(_SC_PAGESIZE);
+}
+
+static struct windows *open_windows(const struct daemon *d)
+{
+    const struct config *c = d->config;
+    struct windows_config config = {
+        .origin = c->node.name,
+        .zone = c->node.zone,
+        .region = c->node.region,
+        .epoch_ms = clock_now_unix_ns() / 1000000u,
+    };
+    size_t n = plane_targets(d->plane);
+    struct window_target *targets = calloc(n ? n : 1, sizeof(*targets));
+    struct windows *windows = windows_open(&config);
+    for (size_t i = 0; targets && i < n; i++)
+        targets[i] = plane_target(d->plane, i)->identity;
+    if (!targets || !windows || windows_set_targets(windows, 0, targets, n)) {
+        windows_close(windows);
+        windows = NULL;
+    }
+    free(targets);
+    return windows;
+}
+
+/* A window number is never used twice, so after the clock was set far back
+ * this node's frames would pause until it has caught up; a new epoch, as
+ * after a restart, does not wait. */
+static void heed_clock(struct daemon *d, uint64_t now_unix_ns)
+{
+    if (windows_lead_s(d->windows, now_unix_ns) <= LEAD_MAX_S)
+        return;
+    struct windows *windows = open_windows(d);
+    if (!windows)
+        return; /* asked again in a second */
+    log_event(LOG_WARN, "clock_set_back", "effect", "a new epoch began", NULL);
+    windows_close(d->windows);
+    d->windows = windows;
+}
+
+static void on_housekeep(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    uint64_t now_unix_ns = clock_now_unix_ns();
+    take_all(d);
+    /* The surroundings of a window are those until its end; it is cut two
+     * seconds later. */
+    if (now_unix_ns / WINDOW_NS != d->window) {
+        d->window = now_unix_ns / WINDOW_NS;
+        sample_context(d);
+    }
+    for (int i = 0; i < 2 && windows_due(d->windows, now_unix_ns); i++)
+        cut_frame(d);
+    heed_clock(d, now_unix_ns);
+    frames_expire(d->frames, now_unix_ns / 1000000000u);
+    d->source.memory_rss_bytes = resident_bytes();
+    if (!d->source.is_ready && d->status.updated_ns) {
+        d->source.is_ready = true;
+        d->source.not_ready_reason = NULL;
+        footprint_settle();
+    }
+    log_tick();
+}
+
+/* ---- life ---- */
+
+/* A signal that comes again finds its handler gone: it is to wait, for ever,
+ * instead of making a good end a bad one. No other thread runs by now. */
+static void hold_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static void close_all(struct daemon *d)
+{
+    hold_signals();
+    httpd_close(d->httpd);
+    uv_close((uv_handle_t *)&d->drain_timer, NULL);
+    uv_close((uv_handle_t *)&d->housekeep_timer, NULL);
+    uv_close((uv_handle_t *)&d->terminate, NULL);
+    uv_close((uv_handle_t *)&d->interrupt, NULL);
+    uv_close((uv_handle_t *)&d->hangup, NULL);
+}
+
+static void on_plane_stopped(void *arg)
+{
+    struct daemon *d = arg;
+    close_all(d);
+    plane_close(d->plane);
+}
+
+static void on_terminate(uv_signal_t *handle, int number)
+{
+    struct daemon *d = handle->data;
+    if (d->source.is_draining)
+        return;
+    log_event(LOG_INFO, "draining", "signal",
+              number == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
+    d->source.is_draining = true;
+    d->source.is_ready = false;
+    d->source.not_ready_reason = "draining";
+    plane_stop(d->plane, GRACE_NS);
+}
+
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    (void)handle;
+    (void)number;
+    log_event(LOG_WARN, "reload_ignored", "reason",
+              "this version reads its configuration only at start", NULL);
+}
+
+static void build_nodes(struct daemon *d)
+{
+    const struct config *c = d->config;
+    size_t n = 0;
+    d->nodes[n++] = (struct matrix_node){.name = c->node.name,
+                                         .zone = c->node.zone,
+                                         .region = c->node.region,
+                                         .is_source = true};
+    for (size_t i = 0; i < plane_targets(d->plane); i++) {
+        const struct window_target *t = &plane_target(d->plane, i)->identity;
+        d->nodes[n++] = (struct matrix_node){
+            .name = t->name, .zone = t->zone, .region = t->region};
+    }
+    d->source.nodes = d->nodes;
+    d->source.n_nodes = n;
+}
+
+static int open_stores(struct daemon *d, struct errmsg *msg)
+{
+    const struct config *c = d->config;
+    struct frames_limits limits = {
+        .retention_s = c->history.retention_ns / 1000000000u,
+        .bytes_max = c->history.memory_bytes,
+    };
+    d->windows = open_windows(d);
+    d->frames = frames_open(&limits);
+    d->env = env_open("", plane_thread_id(d->plane));
+    d->nodes = calloc(plane_targets(d->plane) + 1, sizeof(*d->nodes));
+    d->source.cache = api_cache_open();
+    if (!d->windows || !d->frames || !d->env || !d->nodes || !d->source.cache) {
+        errmsg_set(msg, "out of memory");
+        return ERR_NOMEM;
+    }
+    frames_expire(d->frames, clock_now_unix_ns() / 1000000000u);
+    build_nodes(d);
+    wr_init_grow(&d->encoded, FRAME_BYTES_MAX);
+    env_sample(d->env, 0, &d->context);
+    d->env_at_ns = clock_now_ns();
+    d->window = clock_now_unix_ns() / WINDOW_NS;
+    return 0;
+}
+
+static void fill_source(struct daemon *d)
+{
+    const struct config *c = d->config;
+    struct api_source *s = &d->source;
+    s->node = c->node.name;
+    s->zone = c->node.zone;
+    s->region = c->node.region;
+    s->version = PROBER_VERSION;
+    s->start_ns = clock_now_ns();
+    s->start_unix_ns = clock_now_unix_ns();
+    s->frames = d->frames;
+    s->plane = &d->status;
+    s->context = &d->context;
+    s->not_ready_reason = "starting";
+    s->stall_after_ns = STALL_AFTER_NS;
+    s->samples = d->samples;
+    s->samples_size = SAMPLES_KEPT;
+    s->names = sample_names_of;
+    s->names_arg = d;
+    s->now_ns = clock_now_ns;
+    s->now_unix_ns = clock_now_unix_ns;
+}
+
+/* Before all that can fail, so that close_all() may close them. */
+static void init_handles(struct daemon *d)
+{
+    uv_timer_init(d->loop, &d->drain_timer);
+    uv_timer_init(d->loop, &d->housekeep_timer);
+    uv_signal_init(d->loop, &d->terminate);
+    uv_signal_init(d->loop, &d->interrupt);
+    uv_signal_init(d->loop, &d->hangup);
+    d->drain_timer.data = d->housekeep_timer.data = d;
+    d->terminate.data = d->interrupt.data = d->hangup.data = d;
+}
+
+static void start_handles(struct daemon *d)
+{
+    uv_timer_start(&d->drain_timer, on_drain, DRAIN_MS, DRAIN_MS);
+    uv_timer_start(&d->housekeep_timer, on_housekeep, HOUSEKEEP_MS,
+                   HOUSEKEEP_MS);
+    uv_signal_start(&d->terminate, on_terminate, SIGTERM);
+    uv_signal_start(&d->interrupt, on_terminate, SIGINT);
+    uv_signal_start(&d->hangup, on_hangup, SIGHUP);
+}
+
+/* As many descriptors as we may have: each attempt in flight takes one. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void log_started(const struct daemon *d, const struct addr *api)
+{
+    char probe_text[ADDR_TEXT_SIZE], api_text[ADDR_TEXT_SIZE];
+    char fingerprint[72], targets[24];
+    struct addr listen;
+    uint8_t sha256[TLS_FINGERPRINT_SIZE];
+    plane_address(d->plane, &listen);
+    plane_fingerprint(d->plane, sha256);
+    tls_fingerprint_format(sha256, fingerprint);
+    snprintf(targets, sizeof(targets), "%zu", plane_targets(d->plane));
+    log_event(LOG_INFO, "started", "version", PROBER_VERSION, "node",
+              d->config->node.name, "zone", d->config->node.zone, "probe",
+              addr_format(&listen, probe_text), "api",
+              addr_format(api, api_text), "targets", targets, "fingerprint",
+              d->config->probe.is_plaintext ? "none" : fingerprint, NULL);
+}
+
+static int run(struct daemon *d)
+{
+    struct errmsg msg = {{0}};
+    struct addr api;
+    struct httpd_limits limits = httpd_limits_default;
+    struct plane_config plane = {
+        .config = d->config,
+        .control_loop = d->loop,
+        .on_samples = take_all,
+        .on_stopped = on_plane_stopped,
+        .arg = d,
+    };
+    limits.connections_max = d->config->api.connections_max;
+    init_handles(d);
+    d->plane = plane_open(&plane, &msg);
+    if (!d->plane || open_stores(d, &msg))
+        goto fail;
+    fill_source(d);
+    d->httpd = httpd_open(d->loop, &d->config->api.listen, &limits, api_handle,
+                          &d->source, &api, &msg);
+    if (!d->httpd)
+        goto fail;
+    start_handles(d);
+    log_started(d, &api);
+    uv_run(d->loop, UV_RUN_DEFAULT);
+    log_event(LOG_INFO, "stopped", NULL);
+    return CLI_OK;
+
+fail:
+    log_event(LOG_ERROR, "start_failed", "reason", msg.text, NULL);
+    if (d->plane)
+        plane_stop(d->plane, 0); /* on_plane_stopped() closes the rest */
+    else
+        close_all(d);
+    uv_run(d->loop, UV_RUN_DEFAULT);
+    return CLI_FAILED;
+}
+
+static void free_daemon(struct daemon *d)
+{
+    windows_close(d->windows);
+    frames_close(d->frames);
+    env_close(d->env);
+    api_cache_close(d->source.cache);
+    wr_fini(&d->encoded);
+    free(d->nodes);
+    config_free(d->config);
+    free(d);
+}
+
+static void log_warnings(const char *warnings)
+{
+    const char *line = warnings;
+    while (line && *line) {
+        char text[512];
+        size_t len = strcspn(line, "\n");
+        snprintf(text, sizeof(text), "%.*s",
+                 (int)(len < sizeof(text) ? len : sizeof(text) - 1), line);
+        log_event(LOG_WARN, "configuration", "warning", text, NULL);
+        line += len + (line[len] == '\n');
+    }
+}
+
+static const char help[] =
+    "usage: prober run [--config FILE]\n"
+    "\n"
+    "Run the daemon. Without --config everything comes from PROBER_*\n"
+    "variables and defaults (docs/configuration.md). SIGTERM drains and "
+    "stops.\n";
+
+/* Returns CLI_OK with *path set (maybe NULL), or an exit code, or -1 when
+ * help was shown. */
+static int parse_options(int argc, char **argv, const char **path)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    int c;
+    while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+        if (c == 'c')
+            *path = optarg;
+        else if (c == 'h')
+            return cli_help(help) ? CLI_FAILED : -1;
+        else
+            return cli_try_help("run");
+    }
+    if (optind < argc)
+        return cli_usage("run", "unexpected argument '%s'", argv[optind]);
+    return CLI_OK;
+}
+
+int daemon_run(int argc, char **argv)
+{
+    const char *path = NULL;
+    char *errors = NULL;
+    int rc = parse_options(argc, argv, &path);
+    if (rc)
+        return rc < 0 ? CLI_OK : rc;
+
+    footprint_begin();
+    struct daemon *d = calloc(1, sizeof(*d));
+    if (!d)
+        return cli_fail("run", "out of memory");
+    rc = config_load(path, getenv, &d->config, &errors);
+    if (rc) {
+        fputs(errors ? errors : "out of memory\n", stderr);
+        free(errors);
+        free(d);
+        return rc == ERR_BAD ? CLI_USAGE : CLI_FAILED;
+    }
+    log_setup(d->config->log.level, d->config->log.is_json);
+    if (config_warn_environment(d->config, environ))
+        log_event(LOG_WARN, "configuration", "warning", "out of memory", NULL);
+    log_warnings(d->config->warnings);
+    raise_descriptor_limit();
+    d->loop = uv_default_loop();
+    rc = run(d);
+    uv_loop_close(d->loop);
+    free_daemon(d);
+    return rc;
+}
