@@ -1,0 +1,225 @@
+#!/usr/bin/python3
+"""Write docs/benchmarks.md from what the last runs left in build/bench.
+
+usage: report.py
+
+A part that was never run is left out and said to be missing.
+"""
+import collections
+import datetime
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+
+from bed import RESULTS, ROOT, spread
+
+NAMES = {"http": "plain HTTP/1.1", "https": "HTTP/1.1 over TLS 1.3",
+         "grpc": "gRPC health over TLS 1.3"}
+AIMS = {"http": 1.4, "https": 0.85, "grpc": 0.90}
+
+HEAD = """\
+# Benchmarks
+
+Written by `./dev bench`; nothing here is typed in. What a cold attempt costs
+in CPU time, and what the daemon holds in memory, beside other tools in the
+same run.
+
+**floor** is `test/bench/floor.c`: a bare epoll loop that connects, shakes
+hands, asks, compares the answer and closes, with the same kernel and OpenSSL.
+It resolves nothing, times nothing and remembers nothing, not even that it
+verified the same certificate a moment ago. A ratio below 1 therefore is no
+magic: it is the memory of verified chains and the allocator under libcrypto.
+
+All of it runs in a network namespace of its own against one nginx worker:
+TLS 1.3, X25519, a P-256 leaf under a P-256 CA, no resumption, a fresh
+connection every time. Client and server have a core each. CPU time is the
+process's user and system time; on loopback it holds a share of the server's
+TCP work, the same for everybody. Contestants take turns inside a repetition,
+ratios are taken inside it too; figures are medians with (least-most).
+h2load and `openssl s_time` do less: h2load verifies no chain, s_time asks
+nothing once the handshake is done. curl and blackbox_exporter verify and ask.
+"""
+
+
+def load(name):
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return None, f"\nNot measured: `./dev bench {name}`.\n"
+    when = datetime.datetime.fromtimestamp(path.stat().st_mtime)
+    return json.loads(path.read_text()), f"\nMeasured {when:%Y-%m-%d %H:%M}.\n"
+
+
+def by_name(rows):
+    out = collections.defaultdict(dict)
+    for row in rows:
+        out[row["name"]][row["repetition"]] = row
+    return out
+
+
+def ratios(rows, other):
+    return [r["cpu_us"] / other[n]["cpu_us"] for n, r in rows.items()
+            if n in other]
+
+
+def verdict(value, aim, unit=""):
+    word = "met" if value <= aim else "**missed**"
+    return f"aim {aim}{unit}: {word} with {value:.2f}{unit}"
+
+
+def cost_table(rows):
+    """One protocol (and rate): cheapest first."""
+    names = by_name(rows)
+    text = ("| | CPU µs an attempt | of it user | ÷ floor "
+            "| ÷ blackbox_exporter | attempts/s |\n|---|---|---|---|---|---|\n")
+    order = sorted(names, key=lambda n: statistics.median(
+        r["cpu_us"] for r in names[n].values()))
+    for name in order:
+        mine = names[name]
+        users = [r["user_us"] for r in mine.values() if "user_us" in r]
+        user = f"{statistics.median(users):.0f}" if users else ""
+        shown = f"**{name}**" if name == "prober" else name
+        text += (f"| {shown} | {spread([r['cpu_us'] for r in mine.values()], 1)}"
+                 f" | {user} | {spread(ratios(mine, names['floor']))}"
+                 f" | {spread(ratios(mine, names['blackbox_exporter']))}"
+                 f" | {statistics.median(r['per_s'] for r in mine.values()):.0f}"
+                 " |\n")
+    return text
+
+
+def median_ratio(rows, other):
+    names = by_name(rows)
+    return statistics.median(ratios(names["prober"], names[other]))
+
+
+def saturated():
+    rows, text = load("saturated")
+    out = "\n## As fast as it goes\n" + text
+    if not rows:
+        return out
+    out += ("\n16 attempts in flight, one core: `prober probe -o summary "
+            "--interval 0 --concurrency 16`.\nStart and end of the processes "
+            "are part of it.\n")
+    for protocol in NAMES:
+        mine = [r for r in rows if r["protocol"] == protocol]
+        met = verdict(median_ratio(mine, "floor"), AIMS[protocol])
+        out += (f"\n### {NAMES[protocol]}\n\n{cost_table(mine)}\n"
+                f"÷ floor, {met}.\n")
+    return out
+
+
+def rated():
+    rows, text = load("rated")
+    out = "\n## At a given rate\n" + text
+    if not rows:
+        return out
+    out += ("\nThe daemon (`prober run`) with as many targets as attempts a "
+            "second, all of them the one\nserver. It starts what is due "
+            "together every 50 ms, which keeps caches warm; the floor\n"
+            "starts evenly, or five at a time. blackbox_exporter is asked for "
+            "each probe by a client\non the other core. What blackbox_exporter "
+            "reaches is all that it can.\n")
+    aims = {"http": 0.15, "https": 0.55}
+    for protocol in NAMES:
+        for rate in sorted({r["rate"] for r in rows
+                            if r["protocol"] == protocol}):
+            mine = [r for r in rows
+                    if r["protocol"] == protocol and r["rate"] == rate]
+            out += f"\n### {NAMES[protocol]}, {rate}/s\n\n{cost_table(mine)}"
+            ratio = median_ratio(mine, "blackbox_exporter")
+            if rate == 100 and protocol in aims:
+                out += (f"\n÷ blackbox_exporter, "
+                        f"{verdict(ratio, aims[protocol])}.\n")
+            if rate == 1000:
+                out += one_core(mine)
+    return out
+
+
+def one_core(rows):
+    runs = list(by_name(rows)["prober"].values())
+    share = statistics.median(r["share"] for r in runs)
+    reached = min(r["per_s"] for r in runs)
+    missed = max(r["missed_slots"] for r in runs)
+    failed = max(r["failed"] for r in runs)
+    all_done = reached > 990 and not missed and not failed
+    done = ("all done" if all_done else
+            "**not all done**: the core or the server's was not ours alone, "
+            "or is too slow")
+    share = (verdict(share * 100, 65, " %") if all_done
+             else f"{share * 100:.0f} % at that rate")
+    return (f"\n1,000 a second on one core, the rest of the daemon included: "
+            f"at least {reached:.0f}/s reached,\nat most {missed} slots missed"
+            f" and {failed} failed in a run ({done});\n"
+            f"share of the core: {share}.\n")
+
+
+def memory():
+    rows, text = load("memory")
+    out = "\n## Memory\n" + text
+    if not rows:
+        return out
+    out += ("\nKiB of the process by `smaps_rollup`; *anonymous* is its own, "
+            "*file* is program and libraries,\nshared with others (Pss counts "
+            "its part). Targets are half HTTP/1.1, half gRPC, all with\nTLS, "
+            "cold every 5 s and warm every 1 s: one held connection each, so "
+            "that an endpoint that\nis probed over both protocols is two of "
+            "them. Frames are the results of the last minutes\n"
+            "(`history`), which grow to five minutes' worth.\n\n"
+            "| | targets | resident | Pss | anonymous | file | frames "
+            "| in flight at most |\n|---|---|---|---|---|---|---|---|\n")
+    for r in rows:
+        out += (f"| {r['name']} | {r['targets']} | {r['rss']} | {r['pss']} "
+                f"| {r['anon']} | {r['file']} "
+                f"| {r.get('frames_kib', 0):.0f} "
+                f"| {r.get('in_flight_max', '')} |\n")
+    mine = {r["targets"]: r for r in rows if r["name"] == "prober"}
+    few, many = mine[100], mine[1000]
+    each = (many["anon"] - many["frames_kib"] - few["anon"]
+            + few["frames_kib"]) / 900
+    out += (f"\nIdle, {verdict(mine[0]['rss'] / 1024, 5, ' MiB')}. "
+            f"A held TLS connection and its target, from 100 to 1,000\nof them "
+            f"and without frames: {verdict(2 * each, 16, ' KiB')} "
+            f"for two of them.\n")
+    return out
+
+
+def version(*argv):
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    return lines[0].strip() if lines else "?"
+
+
+def machine():
+    cpu = next((line.split(":")[1].strip() for line in
+                pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")), platform.machine())
+    system = platform.freedesktop_os_release().get("PRETTY_NAME", "?")
+    tools = [version("nginx", "-v"), version("openssl", "version"),
+             version("curl", "--version").split(" (")[0],
+             version("h2load", "--version"),
+             version("prometheus-blackbox-exporter", "--version")
+             .split(" (")[0]]
+    load = " ".join(f"{x:.1f}" for x in os.getloadavg())
+    return ("\n## Machine\n\n"
+            f"- {cpu}, {os.cpu_count()} cores, Linux {platform.release()}, "
+            f"{system}\n"
+            f"- load average when this was written: {load} (the benchmarks "
+            "themselves keep two cores busy)\n"
+            "- " + "; ".join(tools) + "\n"
+            "- contestants and server run at nice "
+            f"{os.environ.get('BENCH_NICE', '-20')}\n"
+            "- commands: the three scripts in `test/bench`; raw figures are "
+            "left in `build/bench`\n")
+
+
+def main():
+    text = HEAD + saturated() + rated() + memory() + machine()
+    path = pathlib.Path(os.environ.get("REPORT", ROOT / "docs/benchmarks.md"))
+    path.write_text(text)
+    print(f"   {path}")
+
+
+if __name__ == "__main__":
+    main()
