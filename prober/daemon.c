@@ -92,13 +92,14 @@ static void take_all(void *arg)
     for (; n < TAKE_MAX && plane_take_sample(d->plane, &s); n++) {
         keep_sample(d, &s);
         if (d->windows && windows_add(d->windows, &s, now_unix_ns))
-            d->samples_lost++;
+            d->samples_lost++; /* shown as dropped, like those of the queue */
     }
     while (plane_take_status(d->plane, &d->status)) {
         if (d->status.lag_p99_ns > d->lag_p99_ns)
             d->lag_p99_ns = d->status.lag_p99_ns;
         if (d->status.in_flight > d->in_flight)
             d->in_flight = d->status.in_flight;
+        d->status.queue_drops += d->samples_lost;
     }
     if (n == TAKE_MAX && !d->source.is_draining) /* go on in the next turn */
         uv_timer_start(&d->drain_timer, on_drain, 0, DRAIN_MS);

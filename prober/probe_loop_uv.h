@@ -76,7 +76,6 @@ bool probe_warm_needs_setup(const struct probe_warm *w);
 struct probe_loop_stats {
     uint64_t started, finished, busy;
     size_t in_flight, in_flight_max_seen, warm_open;
-    uint64_t stamps_missing; /* edges that fell back to the user clock */
 };
 void probe_loop_stats(const struct probe_loop *l, struct probe_loop_stats *s);
 
