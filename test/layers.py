@@ -45,7 +45,7 @@ OS_HEADER = re.compile(r"(uv|ares|pthread|threads|poll|unistd|time|signal|fcntl"
 DOORS = {
     r"nghttp2/.*": r"proto/h2\w*\.[ch]",
     r"openssl/.*": r"proto/(tls\w*|ml_seal)\.[ch]|prober/crypto_mem\.c",
-    r"msgpack.*": r"proto/(frame|ml_msg)\.c",
+    r"msgpack.*": r"proto/(frame|ml_msg|serf_msg)\.c",
     r"ares\w*\.h": r"prober/resolve_uv\.c",
     r"yaml\.h": r"prober/config\w*\.c",
     r"jansson\.h": r"prober/cli_matrix\.c",
