@@ -221,14 +221,39 @@ bool api_turn_is_over(const struct api_source *s, uint64_t start_ns)
     return s->now_ns() - start_ns >= API_TURN_NS;
 }
 
+/* ---- the source ---- */
+
+void api_source_set_nodes(struct api_source *s, struct api_nodes *nodes)
+{
+    api_nodes_release(s->nodes);
+    s->nodes = nodes;
+    s->nodes_number++;
+}
+
+void api_refresh(const struct api_source *s)
+{
+    if (s->refresh)
+        s->refresh(s->refresh_arg);
+}
+
+const struct matrix_node *api_expected_nodes(const struct api_source *s,
+                                             size_t *count)
+{
+    *count = 0;
+    return s->nodes ? api_nodes_matrix(s->nodes, count) : NULL;
+}
+
 /* ---- routing ---- */
 
 static const struct {
     const char *path;
     api_view *view;
 } routes[] = {
-    {"/api/v1/matrix", api_matrix}, {"/api/v1/samples", api_samples},
-    {"/api/v1/status", api_status}, {"/livez", api_livez},
+    {"/api/v1/matrix", api_matrix},
+    {"/api/v1/members", api_members},
+    {"/api/v1/samples", api_samples},
+    {"/api/v1/status", api_status},
+    {"/livez", api_livez},
     {"/readyz", api_readyz},
 };
 

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "mesh/frames.h"
-#include "mesh/matrix.h"
+#include "prober/api_nodes.h"
 #include "prober/httpd.h"
 #include "prober/plane_status.h"
 #include "prober/sample.h"
@@ -32,14 +32,24 @@ void api_cache_close(struct api_cache *c);
 
 /* Everything a view reads. The control plane fills it; borrowed, and so is
  * what it points to, until the server is closed: answers read it while they
- * are being sent. */
+ * are being sent. The exception is `nodes`, of which answers hold a reference
+ * of their own. Numbers and flags may change between two callbacks. */
 struct api_source {
     const char *node, *zone, *region, *version;
     uint64_t start_unix_ns;
-    uint64_t start_ns;               /* monotonic */
-    const struct frames *frames;     /* not NULL */
-    const struct matrix_node *nodes; /* this node first, then peers, targets */
-    size_t n_nodes;
+    uint64_t start_ns;           /* monotonic */
+    const struct frames *frames; /* not NULL */
+    /* The present snapshot, owned, with its running number: only changed by
+     * api_source_set_nodes(). NULL: nobody is known. */
+    struct api_nodes *nodes;
+    uint64_t nodes_number;
+    /* The mesh right now, for /api/v1/status; NULL: it is off. */
+    const struct api_mesh *mesh;
+    /* Called before a view reads `nodes` or `mesh`, if not NULL: the chance to
+     * bring them up to date, so that it need not be done when nobody asks. At
+     * most a few milliseconds' work; no memory: leave what is there. */
+    void (*refresh)(void *arg);
+    void *refresh_arg;
     const struct plane_status *plane;
     const struct frame_context *context; /* of the last window, or NULL */
     bool is_ready;                       /* listening and measuring */
@@ -64,6 +74,11 @@ struct api_source {
     uint64_t (*now_ns)(void); /* monotonic */
     uint64_t (*now_unix_ns)(void);
 };
+
+/* Make `nodes` (NULL: none) the present snapshot and give back the one before;
+ * takes over the caller's reference. Call it with NULL after the server was
+ * closed. */
+void api_source_set_nodes(struct api_source *s, struct api_nodes *nodes);
 
 /* An httpd_handler; arg is a struct api_source *. */
 void api_handle(void *arg, const struct httpd_request *request,

@@ -499,8 +499,10 @@ static bool look_up_one(const struct cells_view *v, const char *name,
 {
     size_t n = 0;
     size_t n_draining = 0;
-    for (size_t i = 0; i < v->source->n_nodes; i++) {
-        const struct matrix_node *node = &v->source->nodes[i];
+    size_t n_nodes;
+    const struct matrix_node *nodes = api_expected_nodes(v->source, &n_nodes);
+    for (size_t i = 0; i < n_nodes; i++) {
+        const struct matrix_node *node = &nodes[i];
         if (!is_named(name, v->level, node->name, node->zone, node->region))
             continue;
         n++;
@@ -546,6 +548,7 @@ void api_cells(const struct api_source *s, const struct httpd_request *r,
     uint64_t back_s = p.window_s < now_s ? p.window_s : now_s;
     v->first = (now_s - back_s) / FRAME_WINDOW_S;
     v->last = now_s / FRAME_WINDOW_S + FRAMES_AHEAD_MAX;
+    api_refresh(s);
     look_up(v);
     json_init(&v->json, NULL);
     *answer = (struct httpd_answer){

@@ -118,7 +118,10 @@ static struct build *build_open(const struct api_source *s,
     struct build *b = calloc(1, sizeof(*b));
     if (!b)
         return NULL;
-    b->matrix = matrix_open(s->frames, query, s->nodes, s->n_nodes);
+    api_refresh(s);
+    size_t n_nodes;
+    const struct matrix_node *nodes = api_expected_nodes(s, &n_nodes);
+    b->matrix = matrix_open(s->frames, query, nodes, n_nodes);
     if (!b->matrix) {
         free(b);
         return NULL;

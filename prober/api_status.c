@@ -122,6 +122,7 @@ static void write_status(struct json *j, const struct api_source *s)
     json_object_end(j);
     write_plane(j, s);
     write_frames(j, s);
+    api_write_gossip(j, s->mesh);
     json_key_u64(j, "samples_held", s->samples_count);
     json_key(j, "context");
     if (s->context)
@@ -146,6 +147,7 @@ void api_status(const struct api_source *s, const struct httpd_request *r,
     struct api_params p;
     if (!api_params(r, 0, &p, answer))
         return;
+    api_refresh(s);
     /* One slice, made right away; so the source is state enough. */
     *answer = (struct httpd_answer){
         .status = 200,

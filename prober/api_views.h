@@ -31,6 +31,22 @@ struct api_params {
 bool api_params(const struct httpd_request *r, unsigned allowed,
                 struct api_params *p, struct httpd_answer *answer);
 
+/* Let the control plane bring nodes and mesh up to date. */
+void api_refresh(const struct api_source *s);
+/* The nodes that the matrix should show, of the present snapshot; borrowed
+ * until the view returns to its caller. */
+const struct matrix_node *api_expected_nodes(const struct api_source *s,
+                                             size_t *count);
+
+/* "ok", "alone", "leaving" or "off". */
+const char *api_mesh_state_name(const struct api_mesh *m);
+/* Does it take packets that no key vouches for? */
+bool api_mesh_accepts_clear(const struct api_mesh *m);
+/* "members": how many are alive, suspect, left, failed. */
+void api_write_member_counts(struct json *j, const struct api_mesh *m);
+/* "gossip": null if the mesh is off or `m` is NULL. */
+void api_write_gossip(struct json *j, const struct api_mesh *m);
+
 /* The answer when there is no memory: 500. */
 void api_no_memory(struct httpd_answer *answer);
 
@@ -52,7 +68,8 @@ void api_write_context(struct json *j, const struct frame_context *c);
 
 typedef void api_view(const struct api_source *s, const struct httpd_request *r,
                       struct httpd_answer *answer);
-api_view api_matrix, api_cells, api_samples, api_status, api_livez, api_readyz;
+api_view api_matrix, api_cells, api_members, api_samples, api_status, api_livez,
+    api_readyz;
 
 /* How long one call of `prepare` works before it lets others have a turn. */
 #define API_TURN_NS 500000u

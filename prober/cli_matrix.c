@@ -1,6 +1,3 @@
-/* First, because proto/json.h gives three of its names another meaning. */
-#include <jansson.h>
-
 #include "prober/cli_matrix.h"
 
 #include <assert.h>
@@ -15,16 +12,13 @@
 #include <unistd.h>
 
 #include "prober/cli.h"
-#include "prober/cli_http.h"
+#include "prober/cli_api.h"
+#include "prober/cli_json.h"
 #include "prober/config.h"
 #include "proto/url.h"
 
-#define API_DEFAULT      "http://127.0.0.1:7070"
-#define ANSWER_BYTES_MAX (64u << 20)
-#define TEXT_BYTES_MAX   (256u << 20)
-#define TIMEOUT_NS       UINT64_C(10000000000)
-#define REDRAW_MS        2000
-#define PATH_SIZE        (URL_PATH_MAX + 128)
+#define TEXT_BYTES_MAX (256u << 20)
+#define REDRAW_MS      2000
 
 static const char help[] =
     "usage: prober matrix [options]\n"
@@ -32,7 +26,7 @@ static const char help[] =
     "Show the latency matrix that a node answers: rows are where probes come\n"
     "from, columns where they go.\n"
     "\n"
-    "  --api URL       the node's API, default " API_DEFAULT "\n"
+    "  --api URL       the node's API, default " CLI_API_DEFAULT "\n"
     "  --phase P       dns, connect, tls, ttfb, transfer, local, total\n"
     "                  (default) or server\n"
     "  --stat S        p50 (default), p90, p99, max or loss\n"
@@ -50,38 +44,80 @@ static const char help[] =
 
 struct cli_matrix_view {
     struct render_matrix table;
-    json_t *root;                            /* holds the names */
+    struct json_t *root;                     /* holds the names */
     const char **rows, **columns, **missing; /* owned arrays */
     struct render_cell *cells;
 };
 
-static const char *text_of(const json_t *object, const char *key)
+/* Places of names, to be found by name. */
+struct place {
+    const char *name;
+    size_t at;
+};
+
+struct index {
+    struct place *places; /* sorted by name, then place; owned */
+    size_t n;
+};
+
+static int compare_places(const void *a, const void *b)
 {
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "-";
+    const struct place *p = a, *q = b;
+    int order = strcmp(p->name, q->name);
+    return order ? order : (p->at > q->at) - (p->at < q->at);
 }
 
-static uint64_t count_of(const json_t *object, const char *key)
+static int index_open(struct index *x, const char *const *names, size_t n)
 {
-    json_int_t n = json_integer_value(json_object_get(object, key));
-    return n > 0 ? (uint64_t)n : 0;
+    x->places = calloc(n + 1, sizeof *x->places);
+    if (!x->places)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        x->places[i] = (struct place){names[i], i};
+    x->n = n;
+    qsort(x->places, n, sizeof *x->places, compare_places);
+    return 0;
 }
 
-/* A number that is not negative, or -1. */
-static double number_of(const json_t *object, const char *key)
+/* The first place whose name stands at an earlier one too, or SIZE_MAX. */
+static size_t index_repeated(const struct index *x)
 {
-    const json_t *v = json_object_get(object, key);
-    double n = json_is_number(v) ? json_number_value(v) : -1;
-    return n >= 0 ? n : -1;
+    size_t first = SIZE_MAX;
+
+    for (size_t i = 1; i < x->n; i++) {
+        const struct place *p = &x->places[i];
+        if (!strcmp(p[-1].name, p->name) && p->at < first)
+            first = p->at;
+    }
+    return first;
+}
+
+/* SIZE_MAX if there is none. */
+static size_t index_find(const struct index *x, const char *name)
+{
+    size_t low = 0, high = x->n;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(name, x->places[middle].name);
+        if (order == 0)
+            return x->places[middle].at;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return SIZE_MAX;
 }
 
 /* The strings of root[key]; an absent array is an empty one. `index`, if
- * given, gets their places by name. */
-static int read_names(const json_t *root, const char *key, json_t *index,
-                      const char ***names, size_t *n, struct errmsg *msg)
+ * given, gets their places by name; they have to differ then. */
+static int read_names(const struct json_t *root, const char *key,
+                      struct index *index, const char ***names, size_t *n,
+                      struct errmsg *msg)
 {
-    const json_t *array = json_object_get(root, key);
-    size_t size = json_array_size(array);
+    const struct json_t *array = cli_json_get(root, key);
+    size_t size = cli_json_count(array), bad = SIZE_MAX;
 
     if (size > CLI_MATRIX_SIDE_MAX) {
         errmsg_set(msg, "'%s' has %zu names, too many", key, size);
@@ -90,22 +126,30 @@ static int read_names(const json_t *root, const char *key, json_t *index,
     *names = calloc(size + 1, sizeof **names);
     if (!*names)
         return ERR_NOMEM;
-    for (size_t i = 0; i < size; i++) {
-        const char *name = json_string_value(json_array_get(array, i));
-        if (!name || (index && json_object_get(index, name))) {
-            errmsg_set(msg, "'%s'[%zu] is not a name of its own", key, i);
-            return ERR_BAD;
-        }
-        (*names)[i] = name;
-        if (index &&
-            json_object_set_new(index, name, json_integer((json_int_t)i)))
+    for (size_t i = 0; i < size && bad == SIZE_MAX; i++) {
+        (*names)[i] = cli_json_text(cli_json_at(array, i));
+        if (!(*names)[i])
+            bad = i;
+    }
+    if (index && bad == SIZE_MAX) {
+        if (index_open(index, *names, size))
             return ERR_NOMEM;
+        bad = index_repeated(index);
+    }
+    if (bad != SIZE_MAX) {
+        errmsg_set(msg, "'%s'[%zu] is not a name of its own", key, bad);
+        return ERR_BAD;
     }
     *n = size;
     return 0;
 }
 
-static enum matrix_state state_of(const json_t *cell)
+static const char *text_of(const struct json_t *object, const char *key)
+{
+    return cli_json_text_of(object, key, "-");
+}
+
+static enum matrix_state state_of(const struct json_t *cell)
 {
     const char *text = text_of(cell, "state");
 
@@ -119,28 +163,29 @@ static enum matrix_state state_of(const json_t *cell)
     return CELL_UNKNOWN;
 }
 
-static double value_of(const json_t *cell, const struct render_cell *c,
+static double value_of(const struct json_t *cell, const struct render_cell *c,
                        unsigned series, enum render_stat stat)
 {
     if (stat == STAT_LOSS) {
         uint64_t judged = c->ok + c->failed;
         return judged ? (double)c->failed / (double)judged : -1;
     }
-    const json_t *phase =
-        json_object_get(json_object_get(cell, "phases"), series_name(series));
-    return count_of(phase, "count") ? number_of(phase, render_stat_name(stat))
-                                    : -1;
+    const struct json_t *phase =
+        cli_json_get(cli_json_get(cell, "phases"), series_name(series));
+    return cli_json_u64_of(phase, "count")
+               ? cli_json_number_of(phase, render_stat_name(stat))
+               : -1;
 }
 
-static struct render_cell read_cell(const json_t *cell, unsigned series,
+static struct render_cell read_cell(const struct json_t *cell, unsigned series,
                                     enum render_stat stat)
 {
-    double trusted_ratio = number_of(cell, "trusted_ratio");
+    double trusted_ratio = cli_json_number_of(cell, "trusted_ratio");
     struct render_cell c = {
         .state = state_of(cell),
-        .age_s = number_of(cell, "age_s"),
-        .ok = count_of(cell, "ok"),
-        .failed = count_of(cell, "failed"),
+        .age_s = cli_json_number_of(cell, "age_s"),
+        .ok = cli_json_u64_of(cell, "ok"),
+        .failed = cli_json_u64_of(cell, "failed"),
         .trusted_ratio = trusted_ratio < 0 ? 1 : trusted_ratio,
     };
 
@@ -148,34 +193,31 @@ static struct render_cell read_cell(const json_t *cell, unsigned series,
     return c;
 }
 
-static int read_cells(struct cli_matrix_view *v, const json_t *from_index,
-                      const json_t *to_index, struct errmsg *msg)
+static int read_cells(struct cli_matrix_view *v, const struct index *from,
+                      const struct index *to, struct errmsg *msg)
 {
     const struct render_matrix *t = &v->table;
-    const json_t *cells = json_object_get(v->root, "cells");
-    const json_t *cell;
-    size_t i;
+    const struct json_t *cells = cli_json_get(v->root, "cells");
 
     v->cells = calloc(t->n_rows * t->n_columns + 1, sizeof *v->cells);
     if (!v->cells)
         return ERR_NOMEM;
-    for (i = 0; i < t->n_rows * t->n_columns; i++) {
+    for (size_t i = 0; i < t->n_rows * t->n_columns; i++) {
         v->cells[i] = (struct render_cell){.state = CELL_UNKNOWN,
                                            .age_s = -1,
                                            .trusted_ratio = 1,
                                            .value = -1};
     }
-    json_array_foreach(cells, i, cell)
-    {
-        const json_t *row = json_object_get(from_index, text_of(cell, "from"));
-        const json_t *column = json_object_get(to_index, text_of(cell, "to"));
-        if (!row || !column) {
+    for (size_t i = 0; i < cli_json_count(cells); i++) {
+        const struct json_t *cell = cli_json_at(cells, i);
+        size_t row = index_find(from, text_of(cell, "from"));
+        size_t column = index_find(to, text_of(cell, "to"));
+        if (row == SIZE_MAX || column == SIZE_MAX) {
             errmsg_set(msg, "'cells'[%zu] is from or to nowhere", i);
             return ERR_BAD;
         }
-        size_t at = (size_t)json_integer_value(row) * t->n_columns +
-                    (size_t)json_integer_value(column);
-        v->cells[at] = read_cell(cell, t->series, t->stat);
+        v->cells[row * t->n_columns + column] =
+            read_cell(cell, t->series, t->stat);
     }
     return 0;
 }
@@ -183,13 +225,13 @@ static int read_cells(struct cli_matrix_view *v, const json_t *from_index,
 static int read_heading(struct cli_matrix_view *v, struct errmsg *msg)
 {
     struct render_matrix *t = &v->table;
-    const json_t *root = v->root;
-    const json_t *origins = json_object_get(root, "origins");
+    const struct json_t *root = v->root;
+    const struct json_t *origins = cli_json_get(root, "origins");
     const char *unit = text_of(root, "unit");
 
-    if (!json_is_array(json_object_get(root, "from")) ||
-        !json_is_array(json_object_get(root, "to")) ||
-        !json_is_array(json_object_get(root, "cells"))) {
+    if (!cli_json_is_array(cli_json_get(root, "from")) ||
+        !cli_json_is_array(cli_json_get(root, "to")) ||
+        !cli_json_is_array(cli_json_get(root, "cells"))) {
         errmsg_set(msg, "not a matrix: 'from', 'to' or 'cells' is no array");
         return ERR_BAD;
     }
@@ -202,9 +244,9 @@ static int read_heading(struct cli_matrix_view *v, struct errmsg *msg)
     t->mode = text_of(root, "mode");
     t->answered_by = text_of(root, "answered_by");
     t->generated_at = text_of(root, "generated_at");
-    t->window_s = count_of(root, "window_s");
-    t->expected = count_of(origins, "expected");
-    t->reporting = count_of(origins, "reporting");
+    t->window_s = cli_json_u64_of(root, "window_s");
+    t->expected = cli_json_u64_of(origins, "expected");
+    t->reporting = cli_json_u64_of(origins, "reporting");
     return read_names(origins, "missing", NULL, &v->missing, &t->n_missing,
                       msg);
 }
@@ -212,25 +254,21 @@ static int read_heading(struct cli_matrix_view *v, struct errmsg *msg)
 static int read_view(struct cli_matrix_view *v, struct errmsg *msg)
 {
     struct render_matrix *t = &v->table;
-    json_t *from_index = json_pack("{}"), *to_index = json_pack("{}");
-    int err = from_index && to_index ? 0 : ERR_NOMEM;
+    struct index from = {0}, to = {0};
+    int err = read_heading(v, msg);
 
     if (!err)
-        err = read_heading(v, msg);
+        err = read_names(v->root, "from", &from, &v->rows, &t->n_rows, msg);
     if (!err)
-        err =
-            read_names(v->root, "from", from_index, &v->rows, &t->n_rows, msg);
+        err = read_names(v->root, "to", &to, &v->columns, &t->n_columns, msg);
     if (!err)
-        err = read_names(v->root, "to", to_index, &v->columns, &t->n_columns,
-                         msg);
-    if (!err)
-        err = read_cells(v, from_index, to_index, msg);
+        err = read_cells(v, &from, &to, msg);
     t->rows = v->rows;
     t->columns = v->columns;
     t->missing = v->missing;
     t->cells = v->cells;
-    json_decref(from_index);
-    json_decref(to_index);
+    free(from.places);
+    free(to.places);
     return err;
 }
 
@@ -238,7 +276,6 @@ int cli_matrix_parse(const char *text, size_t len, unsigned series,
                      enum render_stat stat, struct cli_matrix_view **out,
                      struct errmsg *msg)
 {
-    json_error_t error;
     struct cli_matrix_view *v = calloc(1, sizeof *v);
     int err;
 
@@ -247,14 +284,8 @@ int cli_matrix_parse(const char *text, size_t len, unsigned series,
         return ERR_NOMEM;
     v->table.series = series;
     v->table.stat = stat;
-    v->root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-    if (v->root) {
-        err = read_view(v, msg);
-    } else {
-        errmsg_set(msg, "line %d column %d: %s", error.line, error.column,
-                   error.text);
-        err = ERR_BAD;
-    }
+    v->root = cli_json_open(text, len, msg);
+    err = v->root ? read_view(v, msg) : ERR_BAD;
     if (err)
         cli_matrix_close(v);
     else
@@ -275,24 +306,8 @@ void cli_matrix_close(struct cli_matrix_view *view)
     free(view->missing);
     free(view->columns);
     free(view->rows);
-    json_decref(view->root);
+    cli_json_close(view->root);
     free(view);
-}
-
-void cli_matrix_error(const char *text, size_t len, struct errmsg *msg)
-{
-    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
-    const json_t *error = json_object_get(root, "error");
-    const char *message = json_string_value(json_object_get(error, "message"));
-    size_t n = 0;
-
-    errmsg_set(msg, "%s", message ? message : "");
-    /* It goes to a terminal as it is. */
-    for (; msg->text[n]; n++) {
-        if (msg->text[n] < 0x20 || msg->text[n] > 0x7e)
-            msg->text[n] = '?';
-    }
-    json_decref(root);
 }
 
 /* ---- the command ---- */
@@ -319,19 +334,6 @@ static bool is_one_of(const char *text, const char *const *words, size_t n)
               sizeof((const char *const[]){__VA_ARGS__}) / \
                   sizeof(const char *))
 
-static int set_api(struct options *o, const char *text)
-{
-    struct errmsg msg = {""};
-
-    if (url_parse(&o->api, text, &msg))
-        return cli_usage("matrix", "--api: %s", msg.text);
-    if (o->api.scheme != URL_HTTP)
-        return cli_usage("matrix", "--api: only http:// is spoken here");
-    if (strchr(o->api.path, '?'))
-        return cli_usage("matrix", "--api: a query does not belong there");
-    return CLI_OK;
-}
-
 /* Returns CLI_OK or CLI_USAGE. */
 static int set_option(struct options *o, int option, const char *text)
 {
@@ -340,7 +342,7 @@ static int set_option(struct options *o, int option, const char *text)
 
     switch (option) {
     case 'a':
-        return set_api(o, text);
+        return cli_api_parse("matrix", text, &o->api);
     case 'p':
         n = series_parse(text);
         if (n < 0)
@@ -399,8 +401,7 @@ static int set_option(struct options *o, int option, const char *text)
     return cli_try_help("matrix");
 }
 
-/* The API's path below what --api says, so that a proxy's prefix works. */
-static int make_path(const struct options *o, char path[PATH_SIZE])
+static int make_path(const struct options *o, char path[CLI_API_PATH_SIZE])
 {
     const struct {
         const char *key, *value;
@@ -408,15 +409,11 @@ static int make_path(const struct options *o, char path[PATH_SIZE])
                   {"window", o->window},
                   {"protocol", o->protocol},
                   {"mode", o->mode}};
-    size_t prefix = strlen(o->api.path);
     char separator = '?';
     struct wr w;
 
-    if (prefix && o->api.path[prefix - 1] == '/')
-        prefix--;
-    wr_init_fixed(&w, path, PATH_SIZE);
-    wr_bytes(&w, o->api.path, prefix);
-    wr_text(&w, "/api/v1/matrix");
+    wr_init_fixed(&w, path, CLI_API_PATH_SIZE);
+    cli_api_path(&o->api, "/api/v1/matrix", &w);
     for (size_t i = 0; i < sizeof params / sizeof params[0]; i++) {
         if (params[i].value) {
             wr_printf(&w, "%c%s=%s", separator, params[i].key, params[i].value);
@@ -466,23 +463,11 @@ static int refresh(struct screen *s, bool *is_ended, struct errmsg *msg)
 {
     wr_reset(&s->answer);
     wr_reset(&s->text);
-    int status = cli_http_get(&s->o->api, s->path, TIMEOUT_NS, s->signal_fd,
-                              &s->answer, msg);
-    if (status == ERR_CLOSED) {
-        *is_ended = true;
-        return CLI_OK;
-    }
-    if (status < 0)
-        return CLI_FAILED;
-    if (status == 200)
-        return draw(s, msg) ? CLI_FAILED : CLI_OK;
-
-    struct errmsg detail = {""};
-    if (s->answer.data)
-        cli_matrix_error((const char *)s->answer.data, s->answer.len, &detail);
-    errmsg_set(msg, "answered %d%s%s", status, detail.text[0] ? ": " : "",
-               detail.text);
-    return status == 400 ? CLI_USAGE : CLI_FAILED;
+    int code = cli_api_get(&s->o->api, s->path, s->signal_fd, &s->answer,
+                           is_ended, msg);
+    if (code != CLI_OK || *is_ended)
+        return code;
+    return draw(s, msg) ? CLI_FAILED : CLI_OK;
 }
 
 static int show_once(struct screen *s)
@@ -571,7 +556,7 @@ static int open_signals(void)
 
 static int show(const struct options *o)
 {
-    char path[PATH_SIZE];
+    char path[CLI_API_PATH_SIZE];
     struct screen s = {.o = o,
                        .path = path,
                        .style = cli_style(STDOUT_FILENO),
@@ -580,7 +565,7 @@ static int show(const struct options *o)
 
     if (make_path(o, path))
         return cli_usage("matrix", "--api: the path is too long");
-    wr_init_grow(&s.answer, ANSWER_BYTES_MAX);
+    wr_init_grow(&s.answer, CLI_API_BYTES_MAX);
     wr_init_grow(&s.text, TEXT_BYTES_MAX);
     if (!o->is_watching) {
         code = show_once(&s);
@@ -610,7 +595,7 @@ int cli_matrix(int argc, char **argv)
         {0},
     };
     struct options o = {.series = SERIES_TOTAL, .stat = STAT_P50};
-    int option, code = set_api(&o, API_DEFAULT);
+    int option, code = cli_api_parse("matrix", CLI_API_DEFAULT, &o.api);
 
     while (code == CLI_OK &&
            (option = getopt_long(argc, argv, "o:h", longs, NULL)) != -1) {

@@ -26,7 +26,4 @@ const struct render_matrix *
 cli_matrix_table(const struct cli_matrix_view *view);
 void cli_matrix_close(struct cli_matrix_view *view); /* NULL is allowed */
 
-/* The message of {"error":{"code":..,"message":..}}, or "". */
-void cli_matrix_error(const char *text, size_t len, struct errmsg *msg);
-
 #endif /* PROBER_CLI_MATRIX_H */

@@ -112,8 +112,7 @@ static void pad_right(struct wr *w, const char *text, size_t columns)
     spaces(w, n < columns ? columns - n : 0);
 }
 
-/* Text from outside: one '?' per code point that is not printable ASCII. */
-static void safe(struct wr *w, const char *text)
+void render_safe(struct wr *w, const char *text)
 {
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
@@ -140,7 +139,7 @@ static const char *short_name(const char *name, size_t columns,
         for (size_t skip = len - (columns - 2); skip; name++)
             skip -= (*name & 0xc0) != 0x80;
     }
-    safe(&w, name);
+    render_safe(&w, name);
     wr_u8(&w, '\0');
     assert(!wr_err(&w));
     return text;
@@ -222,12 +221,12 @@ static void connection_line(struct wr *w, const struct sample *s)
     }
     if (s->tls_version[0]) {
         wr_text(w, ", ");
-        safe(w, s->tls_version);
+        render_safe(w, s->tls_version);
         wr_u8(w, ' ');
-        safe(w, s->tls_cipher);
+        render_safe(w, s->tls_cipher);
         if (s->tls_alpn[0])
             wr_u8(w, ' ');
-        safe(w, s->tls_alpn);
+        render_safe(w, s->tls_alpn);
     }
     wr_text(w, "\n");
 }
@@ -389,7 +388,7 @@ static void failure_detail(struct wr *w, const struct sample *s)
 {
     if (s->error[0]) {
         wr_text(w, ": ");
-        safe(w, s->error);
+        render_safe(w, s->error);
     } else if (s->outcome == OUTCOME_HTTP_STATUS && s->http_status >= 0) {
         wr_printf(w, ": %d", s->http_status);
     } else if (s->outcome == OUTCOME_GRPC_STATUS && s->grpc_status >= 0) {
@@ -413,7 +412,7 @@ void render_sample(struct wr *w, const struct render_style *style,
                    const struct sample *s, const struct sample_names *names)
 {
     color(w, style, BOLD);
-    safe(w, names->target ? names->target : "-");
+    render_safe(w, names->target ? names->target : "-");
     color(w, style, RESET);
     wr_text(w, "\n");
     connection_line(w, s);
@@ -613,7 +612,7 @@ void render_summary(struct wr *w, const struct render_style *style,
                     const char *protocol, const char *mode, uint64_t elapsed_ns)
 {
     color(w, style, BOLD);
-    safe(w, target);
+    render_safe(w, target);
     color(w, style, RESET);
     wr_printf(w, "\n%s %s, %" PRIu64 " attempt%s in ", protocol, mode,
               m->attempts, m->attempts == 1 ? "" : "s");
@@ -922,21 +921,21 @@ static void title(struct wr *w, const struct render_style *style,
         wr_printf(w, "%s of %s", render_stat_name(m->stat),
                   series_name(m->series));
     wr_text(w, " by ");
-    safe(w, m->level);
+    render_safe(w, m->level);
     color(w, style, RESET);
     wr_text(w, ", ");
-    safe(w, m->protocol);
+    render_safe(w, m->protocol);
     wr_u8(w, ' ');
-    safe(w, m->mode);
+    render_safe(w, m->mode);
     wr_printf(w, ", last %" PRIu64 " s\nanswered by ", m->window_s);
-    safe(w, m->answered_by);
+    render_safe(w, m->answered_by);
     wr_text(w, " at ");
-    safe(w, m->generated_at);
+    render_safe(w, m->generated_at);
     wr_printf(w, ", %" PRIu64 " of %" PRIu64 " nodes reporting", m->reporting,
               m->expected);
     for (size_t i = 0; i < m->n_missing && i < MISSING_SHOWN; i++) {
         wr_text(w, i ? ", " : ", missing: ");
-        safe(w, m->missing[i]);
+        render_safe(w, m->missing[i]);
     }
     if (m->n_missing > MISSING_SHOWN)
         wr_printf(w, " and %zu more", m->n_missing - MISSING_SHOWN);

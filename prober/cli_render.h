@@ -32,6 +32,9 @@ struct render_style {
     unsigned columns; /* of the terminal; 0: not limited */
 };
 
+/* Text from outside: one '?' per code point that is not printable ASCII. */
+void render_safe(struct wr *w, const char *text);
+
 /* Three digits and a unit that fits: "812 ns", "81.2 us", "1.24 ms", "12 s";
  * "-" for a negative (absent) value. Rounds half up. Returns `text`. */
 #define RENDER_DURATION_SIZE 24

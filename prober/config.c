@@ -60,12 +60,23 @@ static void check_listen(const struct config *c, const struct config_node *root,
     if (do_clash(&c->probe.listen, &c->api.listen))
         complain(e, find(root, "api", "listen"),
                  "api.listen is the same as probe.listen");
+    if (!c->gossip.is_on)
+        return;
     if (do_clash(&c->probe.listen, &c->gossip.listen))
         complain(e, find(root, "gossip", "listen"),
                  "gossip.listen is the same as probe.listen");
     if (do_clash(&c->api.listen, &c->gossip.listen))
         complain(e, find(root, "gossip", "listen"),
                  "gossip.listen is the same as api.listen");
+}
+
+static void check_gossip(const struct config *c, const struct config_node *root,
+                         struct config_errors *e)
+{
+    if (c->gossip.is_on && c->gossip.accepts_plaintext &&
+        !c->gossip.keys_file[0])
+        complain(e, find(root, "gossip", "accept_plaintext"),
+                 "gossip.accept_plaintext needs gossip.keys_file beside it");
 }
 
 static void check_tls(const struct config *c, const struct config_node *root,
@@ -178,16 +189,75 @@ static int warn(struct config *c, const char *what, const char *detail)
     return 0;
 }
 
+/* Is one of the section's variables set? An empty one counts as absent. */
+static bool has_variable(const char *section, char *(*getenv_fn)(const char *))
+{
+    char path[CONFIG_KEY_SIZE];
+    char name[CONFIG_KEY_SIZE + 8];
+    size_t len = strlen(section);
+    for (size_t i = 0; config_key(i, path); i++) {
+        if (strncmp(path, section, len) != 0 || path[len] != '.')
+            continue;
+        config_bind_variable(path, name, sizeof(name));
+        const char *value = getenv_fn(name);
+        if (value && value[0])
+            return true;
+    }
+    return false;
+}
+
+static bool is_gossip_on(const struct config_node *root,
+                         char *(*getenv_fn)(const char *))
+{
+    const struct config_node *section = config_yaml_find(root, "gossip");
+    return (section && section->kind != CONFIG_NULL) ||
+           has_variable("gossip", getenv_fn);
+}
+
+static bool is_allowed(const struct config *c, const struct addr *a)
+{
+    for (size_t i = 0; i < c->gossip.n_allow; i++) {
+        if (addr_network_contains(&c->gossip.allow[i], a))
+            return true;
+    }
+    return c->gossip.n_allow == 0;
+}
+
+/* What works and is perhaps not meant. */
+static int warn_of_gossip(struct config *c)
+{
+    const struct addr *told =
+        c->gossip.advertise.family ? &c->gossip.advertise : &c->gossip.listen;
+    int err = 0;
+    if (!c->gossip.is_on)
+        return 0;
+    if (!c->gossip.keys_file[0])
+        err = warn(c, "gossip.keys_file is not set",
+                   ": gossip is in the clear, and whoever reaches its port "
+                   "can join");
+    if (!err && c->gossip.accepts_plaintext)
+        err = warn(c, "gossip.accept_plaintext is true",
+                   ": gossip in the clear is believed as well; take it out "
+                   "when all nodes have keys");
+    if (!err && !is_any(told) && !is_allowed(c, told))
+        err = warn(c, "gossip.allow does not contain this node's own address",
+                   ": nodes with the same list will not take it in");
+    return err;
+}
+
 /* Everything that was read, tree still alive: what belongs together? */
 static int finish(struct config *c, const struct config_node *root,
                   struct config_errors *e)
 {
     default_name(c, root, e);
     check_listen(c, root, e);
+    check_gossip(c, root, e);
     check_tls(c, root, e);
     int err = check_names(c, root, e);
     if (!err && !e->n && strcmp(c->node.zone, "unknown") == 0)
         err = warn(c, "node.zone is not set", ": set it, or PROBER_NODE_ZONE");
+    if (!err && !e->n)
+        err = warn_of_gossip(c);
     return err;
 }
 
@@ -200,6 +270,7 @@ static int bind_all(struct config *c, const struct config_node *root,
     if (root)
         config_bind_map(&b, config_keys, root, c);
     config_bind_environment(&b, config_keys, c, getenv_fn);
+    c->gossip.is_on = is_gossip_on(root, getenv_fn);
     return b.is_out_of_memory ? ERR_NOMEM : finish(c, root, e);
 }
 

@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/addr_policy.h"
 #include "proto/base/addr.h"
 #include "proto/base/err.h"
 #include "proto/url.h"
@@ -86,12 +87,23 @@ struct config {
         uint64_t response_delay_ns;        /* drill: answer late, default 0 */
         uint64_t idle_timeout_ns;          /* inbound keep-alive, default 75s */
     } probe;
-    struct { /* checked and kept, without effect so far */
+    struct {
+        /* The file has such a section, or a variable sets one of its scalars.
+         * A section that was left empty ("gossip:") is none, "gossip: {}" is.
+         * Without it there are only static peers. */
+        bool is_on;
         struct addr listen;
-        char keys_file[CONFIG_PATH_MAX];  /* "" : none */
+        /* ADDR_NONE: the address that is listened on, or the best of this
+         * host's (mesh/mesh_uv.h); port 0: that of `listen`. */
+        struct addr advertise;
+        char keys_file[CONFIG_PATH_MAX];  /* "" : in the clear */
         char label[CONFIG_LABEL_MAX + 1]; /* "" : none */
+        bool accepts_plaintext;           /* while moving to keys */
         size_t n_join;
         char (*join)[CONFIG_ENDPOINT_SIZE]; /* "host", "ip", "host:port" */
+        /* If there are any, addresses learned from gossip must be in them. */
+        size_t n_allow;
+        struct addr_network allow[ADDR_POLICY_NETWORKS_MAX];
     } gossip;
     struct {
         struct addr listen;

@@ -53,6 +53,17 @@ static void bind_join(struct config_binder *b, const struct config_node *node,
     c->gossip.join = items;
 }
 
+static void bind_networks(struct config_binder *b,
+                          const struct config_node *node, void *base)
+{
+    static const struct config_key item = {.scalar = config_value_network,
+                                           .size = sizeof(struct addr_network)};
+    struct config *c = base;
+    if (config_bind_is_list(b, node, ADDR_POLICY_NETWORKS_MAX))
+        c->gossip.n_allow =
+            config_bind_scalars(b, &item, node, c->gossip.allow);
+}
+
 static void bind_allow(struct config_binder *b, const struct config_node *node,
                        void *base)
 {
@@ -271,9 +282,13 @@ static const struct config_key probe_keys[] = {
 static const struct config_key gossip_keys[] = {
     {"listen", config_value_listen, AT(config, gossip.listen),
      .port = PORT_GOSSIP, .fallback = ":7946"},
+    {"advertise", config_value_advertise, AT(config, gossip.advertise)},
     {"join", .bind = bind_join},
+    {"allow", .bind = bind_networks},
     {"keys_file", config_value_path, AT(config, gossip.keys_file)},
     {"label", config_value_name, AT(config, gossip.label)},
+    {"accept_plaintext", config_value_yes, AT(config, gossip.accepts_plaintext),
+     .fallback = "false"},
     {0},
 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "prober/config.h"
+#include "proto/addr_policy.h"
 #include "proto/base/addr.h"
 #include "proto/outcome.h"
 #include "proto/url.h"
@@ -194,6 +195,37 @@ int config_value_address(const struct config_key *key, const char *text,
     return 0;
 }
 
+int config_value_advertise(const struct config_key *key, const char *text,
+                           bool is_quoted, void *at, struct errmsg *why)
+{
+    (void)is_quoted;
+    /* Loopback too: meshes on one machine. */
+    static const struct addr_policy policy = {.allows_loopback = true};
+    struct addr a;
+    if (parse_address(&a, text, key->port))
+        return refuse(why, text, "an IP address, with or without a port");
+    struct addr with_port = a;
+    with_port.port = 1; /* 0 stands for that of gossip.listen */
+    if (addr_policy_check(&policy, &with_port) != ADDR_ALLOWED)
+        return refuse(why, text, "an address at which others reach this node");
+    memcpy(at, &a, sizeof(a));
+    return 0;
+}
+
+int config_value_network(const struct config_key *key, const char *text,
+                         bool is_quoted, void *at, struct errmsg *why)
+{
+    (void)key;
+    (void)is_quoted;
+    struct addr_network n;
+    if (addr_network_parse(&n, text))
+        return refuse(why, text,
+                      "a network (10.0.0.0/8, no bits behind the prefix) or "
+                      "an address");
+    memcpy(at, &n, sizeof(n));
+    return 0;
+}
+
 static int parse_port(const char *text)
 {
     int port = 0;
@@ -369,15 +401,26 @@ int config_value_ip(const struct config_key *key, const char *text,
     return 0;
 }
 
+int config_value_yes(const struct config_key *key, const char *text,
+                     bool is_quoted, void *at, struct errmsg *why)
+{
+    (void)key;
+    bool is_yes = strcmp(text, "true") == 0;
+    if (is_quoted || (!is_yes && strcmp(text, "false") != 0))
+        return refuse(why, text, "true or false without quotes");
+    memcpy(at, &is_yes, sizeof(is_yes));
+    return 0;
+}
+
 int config_value_no(const struct config_key *key, const char *text,
                     bool is_quoted, void *at, struct errmsg *why)
 {
-    (void)key;
-    bool is_no = strcmp(text, "false") == 0;
-    if (is_quoted || (!is_no && strcmp(text, "true") != 0))
-        return refuse(why, text, "true or false without quotes");
-    memcpy(at, &is_no, sizeof(is_no));
-    return 0;
+    bool is_yes = false;
+    int err = config_value_yes(key, text, is_quoted, &is_yes, why);
+    bool is_no = !is_yes;
+    if (!err)
+        memcpy(at, &is_no, sizeof(is_no));
+    return err;
 }
 
 int config_value_level(const struct config_key *key, const char *text,

@@ -13,14 +13,17 @@
 #include "mesh/frames.h"
 #include "mesh/matrix.h"
 #include "prober/api.h"
+#include "prober/census.h"
 #include "prober/cli.h"
 #include "prober/clock.h"
 #include "prober/config.h"
 #include "prober/env.h"
 #include "prober/footprint.h"
+#include "prober/gossip.h"
 #include "prober/httpd_uv.h"
 #include "prober/log.h"
 #include "prober/plane_uv.h"
+#include "prober/roster.h"
 #include "prober/window.h"
 
 #define SAMPLES_KEPT   1024
@@ -29,14 +32,23 @@
 #define STALL_AFTER_NS UINT64_C(10000000000) /* no status: /livez fails */
 #define GRACE_NS       UINT64_C(4000000000)  /* for attempts in flight */
 #define LEAD_MAX_S     60 /* clock set back further: begin anew */
-#define WINDOW_NS      (FRAME_WINDOW_S * UINT64_C(1000000000))
-#define TAKE_MAX       512 /* samples folded per turn */
+#define NS_PER_S       UINT64_C(1000000000)
+#define WINDOW_NS      (FRAME_WINDOW_S * NS_PER_S)
+#define TAKE_MAX       512                  /* samples folded per turn */
+#define FOLLOW_NS      UINT64_C(500000000)  /* between looks at the members */
+#define CENSUS_NS      UINT64_C(1000000000) /* ages in the API are as old */
+#define LEAVE_NS       UINT64_C(4500000000) /* for the leave to be told */
+#define END_MS         200 /* for what is left when all is closed */
 
 /* The control plane: everything that runs on the main loop. */
 struct daemon {
     uv_loop_t *loop;
     struct config *config;
     struct plane *plane;
+    struct addr_policy policy; /* on addresses that others named */
+    struct roster *roster;
+    struct gossip *gossip; /* NULL: there is no mesh */
+    struct api_mesh mesh;
     struct httpd *httpd;
     struct windows *windows;
     struct frames *frames;
@@ -44,11 +56,18 @@ struct daemon {
     struct api_source source;
     struct plane_status status, status_at_cut;
     struct frame_context context;
-    struct matrix_node *nodes;
     uint64_t env_at_ns;
     uint64_t lag_p99_ns, in_flight; /* the most since the last context */
     uint64_t window;                /* that the clock says is running */
-    uv_timer_t drain_timer, housekeep_timer;
+    uint64_t followed_ns;           /* when the members were looked at */
+    uint64_t stop_ns;               /* when the end began; 0: running */
+    bool is_follow_due;             /* a member has changed */
+    bool is_windows_due;            /* they do not know all targets yet */
+    bool is_set_due;                /* nor does the plane */
+    bool is_census_due;
+    bool is_plane_stopped;
+    int exit_code;
+    uv_timer_t drain_timer, housekeep_timer, end_timer;
     uv_signal_t terminate, interrupt, hangup;
     size_t samples_lost;
     struct wr encoded; /* of the frame being cut */
@@ -63,18 +82,30 @@ static void sample_names_of(void *arg, const struct sample *s,
     const struct daemon *d = arg;
     *out = (struct sample_names){.from_node = d->config->node.name,
                                  .from_zone = d->config->node.zone};
-    if (s->target >= plane_targets(d->plane))
+    const struct lineup_target *t =
+        lineup_find(plane_lineup(d->plane), s->target, s->target_gen);
+    if (!t)
         return;
-    const struct plane_target *t = plane_target(d->plane, s->target);
     out->target = t->text;
-    out->to_node = t->identity.name;
-    out->to_zone = t->identity.zone;
+    out->to_node = t->name;
+    out->to_zone = t->zone;
 }
 
+/* Targets may go; those of the samples that can be asked for are kept. */
 static void keep_sample(struct daemon *d, const struct sample *s)
 {
     struct api_source *source = &d->source;
-    d->samples[source->samples_head] = *s;
+    struct lineup *lineup = plane_lineup(d->plane);
+    struct sample *place = &d->samples[source->samples_head];
+    struct lineup_target *of = lineup_find(lineup, s->target, s->target_gen);
+    struct lineup_target *before = NULL;
+    if (source->samples_count == SAMPLES_KEPT)
+        before = lineup_find(lineup, place->target, place->target_gen);
+    if (of)
+        lineup_keep(of);
+    if (before)
+        lineup_forget(lineup, before);
+    *place = *s;
     source->samples_head = (source->samples_head + 1) % SAMPLES_KEPT;
     if (source->samples_count < SAMPLES_KEPT)
         source->samples_count++;
@@ -105,9 +136,108 @@ static void take_all(void *arg)
         uv_timer_start(&d->drain_timer, on_drain, 0, DRAIN_MS);
 }
 
-static void on_drain(uv_timer_t *timer)
+/* ---- targets ---- */
+
+static size_t list_wants(const struct daemon *d, struct aim_want *wants)
 {
-    take_all(timer->data);
+    size_t n = 0;
+    for (size_t i = 0; i < roster_count(d->roster); i++) {
+        const struct roster_entry *e = roster_get(d->roster, i);
+        if (!e->is_probed || n == LINEUP_TARGETS_MAX)
+            continue;
+        wants[n] = (struct aim_want){
+            .name = e->name,
+            .zone = e->zone,
+            .region = e->region,
+            .url = &e->url,
+            .service = e->service,
+            .protocols = e->protocols,
+            .ip_first = (uint8_t)d->config->probe.ip,
+            .has_fingerprint = e->has_fingerprint,
+            .policy = e->kind == ROSTER_MEMBER ? &d->policy : NULL,
+        };
+        memcpy(wants[n].fingerprint, e->fingerprint, sizeof(e->fingerprint));
+        n++;
+    }
+    return n;
+}
+
+/* Whose samples may come from now on. */
+static int set_window_targets(const struct daemon *d, struct windows *windows)
+{
+    const struct lineup *lineup = plane_lineup(d->plane);
+    size_t n = lineup_slots(lineup);
+    struct window_target *targets = calloc(n ? n : 1, sizeof(*targets));
+    if (!targets)
+        return ERR_NOMEM;
+    lineup_window_targets(lineup, targets);
+    int rc = windows_set_targets(windows, targets, n);
+    free(targets);
+    return rc;
+}
+
+static int set_targets(struct daemon *d, struct errmsg *msg)
+{
+    size_t n = roster_count(d->roster);
+    struct aim_want *wants = calloc(n ? n : 1, sizeof(*wants));
+    if (!wants)
+        return ERR_NOMEM;
+    int rc = plane_set_targets(d->plane, wants, list_wants(d, wants), msg);
+    free(wants);
+    d->is_set_due = rc && rc != ERR_BAD;
+    d->is_windows_due = true;
+    d->is_census_due = true;
+    return rc;
+}
+
+static void warn_of_too_many(const struct daemon *d)
+{
+    size_t n = 0;
+    char count[24];
+    for (size_t i = 0; i < roster_count(d->roster); i++)
+        n += roster_get(d->roster, i)->is_probed;
+    if (n <= LINEUP_TARGETS_MAX)
+        return;
+    snprintf(count, sizeof(count), "%zu", n - LINEUP_TARGETS_MAX);
+    log_event(LOG_WARN, "targets_left_out", "count", count, "reason",
+              "there are too many", NULL);
+}
+
+/* What could not be done now is tried again at the next look. */
+static void change_targets(struct daemon *d)
+{
+    warn_of_too_many(d);
+    struct errmsg msg = {{0}};
+    int rc = set_targets(d, &msg);
+    if (rc == ERR_BAD)
+        log_event(LOG_WARN, "target_left_out", "reason", msg.text, NULL);
+    else if (rc == ERR_NOMEM || rc == ERR_TOOBIG)
+        log_event(LOG_ERROR, "targets_not_changed", "reason", err_name(rc),
+                  NULL);
+}
+
+/* Have probing follow the members: soon after something was heard of them,
+ * but not for each of a hundred that join at once. */
+static void follow(struct daemon *d, uint64_t now_ns)
+{
+    bool is_due = d->is_follow_due || d->is_set_due;
+    if (d->stop_ns || now_ns - d->followed_ns < (is_due ? FOLLOW_NS : NS_PER_S))
+        return;
+    d->followed_ns = now_ns;
+    d->is_follow_due = false;
+    if (d->gossip &&
+        roster_update(d->roster, gossip_members(d->gossip), now_ns))
+        d->is_set_due = true;
+    if (d->is_set_due)
+        change_targets(d);
+    if (d->is_windows_due && d->windows)
+        d->is_windows_due = set_window_targets(d, d->windows) != 0;
+}
+
+static void on_member_change(void *arg)
+{
+    struct daemon *d = arg;
+    d->is_follow_due = d->is_census_due = true;
 }
 
 /* ---- windows out ---- */
@@ -168,16 +298,11 @@ static struct windows *open_windows(const struct daemon *d)
         .region = c->node.region,
         .epoch_ms = clock_now_unix_ns() / 1000000u,
     };
-    size_t n = plane_targets(d->plane);
-    struct window_target *targets = calloc(n ? n : 1, sizeof(*targets));
     struct windows *windows = windows_open(&config);
-    for (size_t i = 0; targets && i < n; i++)
-        targets[i] = plane_target(d->plane, i)->identity;
-    if (!targets || !windows || windows_set_targets(windows, 0, targets, n)) {
+    if (windows && set_window_targets(d, windows)) {
         windows_close(windows);
         windows = NULL;
     }
-    free(targets);
     return windows;
 }
 
@@ -196,30 +321,6 @@ static void heed_clock(struct daemon *d, uint64_t now_unix_ns)
     d->windows = windows;
 }
 
-static void on_housekeep(uv_timer_t *timer)
-{
-    struct daemon *d = timer->data;
-    uint64_t now_unix_ns = clock_now_unix_ns();
-    take_all(d);
-    /* The surroundings of a window are those until its end; it is cut two
-     * seconds later. */
-    if (now_unix_ns / WINDOW_NS != d->window) {
-        d->window = now_unix_ns / WINDOW_NS;
-        sample_context(d);
-    }
-    for (int i = 0; i < 2 && windows_due(d->windows, now_unix_ns); i++)
-        cut_frame(d);
-    heed_clock(d, now_unix_ns);
-    frames_expire(d->frames, now_unix_ns / 1000000000u);
-    d->source.memory_rss_bytes = resident_bytes();
-    if (!d->source.is_ready && d->status.updated_ns) {
-        d->source.is_ready = true;
-        d->source.not_ready_reason = NULL;
-        footprint_settle();
-    }
-    log_tick();
-}
-
 /* ---- life ---- */
 
 /* A signal that comes again finds its handler gone: it is to wait, for ever,
@@ -234,60 +335,162 @@ static void hold_signals(void)
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
+/* What is left may be a name that is being resolved, for as long as it likes:
+ * nobody waits for that. */
+static void on_end(uv_timer_t *timer)
+{
+    uv_stop(timer->loop);
+}
+
 static void close_all(struct daemon *d)
 {
     hold_signals();
     httpd_close(d->httpd);
+    gossip_close(d->gossip);
+    d->gossip = NULL;
     uv_close((uv_handle_t *)&d->drain_timer, NULL);
     uv_close((uv_handle_t *)&d->housekeep_timer, NULL);
     uv_close((uv_handle_t *)&d->terminate, NULL);
     uv_close((uv_handle_t *)&d->interrupt, NULL);
     uv_close((uv_handle_t *)&d->hangup, NULL);
+    uv_timer_start(&d->end_timer, on_end, END_MS, 0);
+    uv_unref((uv_handle_t *)&d->end_timer);
+}
+
+/* The responder has told who probes us, and the mesh whoever listens; when
+ * both are through with it, this is the end. */
+static void heed_end(struct daemon *d, uint64_t now_ns)
+{
+    if (!d->is_plane_stopped)
+        return;
+    bool is_leaving = d->gossip && !gossip_is_name_taken(d->gossip) &&
+                      !gossip_has_left(d->gossip);
+    if (is_leaving && d->stop_ns && now_ns - d->stop_ns < LEAVE_NS)
+        return;
+    close_all(d);
+    plane_close(d->plane);
+    d->is_plane_stopped = false;
 }
 
 static void on_plane_stopped(void *arg)
 {
     struct daemon *d = arg;
-    close_all(d);
-    plane_close(d->plane);
+    d->is_plane_stopped = true;
+    heed_end(d, clock_now_ns());
+}
+
+static void begin_end(struct daemon *d)
+{
+    d->stop_ns = clock_now_ns();
+    d->source.is_draining = true;
+    d->source.is_ready = false;
+    d->source.not_ready_reason = "draining";
+    plane_stop(d->plane, GRACE_NS);
+    if (d->gossip && !gossip_is_name_taken(d->gossip))
+        gossip_leave(d->gossip);
 }
 
 static void on_terminate(uv_signal_t *handle, int number)
 {
     struct daemon *d = handle->data;
-    if (d->source.is_draining)
+    if (d->stop_ns)
         return;
     log_event(LOG_INFO, "draining", "signal",
               number == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
-    d->source.is_draining = true;
-    d->source.is_ready = false;
-    d->source.not_ready_reason = "draining";
-    plane_stop(d->plane, GRACE_NS);
+    begin_end(d);
 }
 
 static void on_hangup(uv_signal_t *handle, int number)
 {
-    (void)handle;
+    struct daemon *d = handle->data;
     (void)number;
+    if (d->gossip && !d->stop_ns)
+        gossip_reload_keys(d->gossip);
     log_event(LOG_WARN, "reload_ignored", "reason",
-              "this version reads its configuration only at start", NULL);
+              "this version reads its configuration only at start, all but "
+              "the gossip keys",
+              NULL);
 }
 
-static void build_nodes(struct daemon *d)
+/* Everybody there is, for whoever asks. Kept if there is no memory for a new
+ * one. */
+static int publish_nodes(struct daemon *d)
 {
-    const struct config *c = d->config;
-    size_t n = 0;
-    d->nodes[n++] = (struct matrix_node){.name = c->node.name,
-                                         .zone = c->node.zone,
-                                         .region = c->node.region,
-                                         .is_source = true};
-    for (size_t i = 0; i < plane_targets(d->plane); i++) {
-        const struct window_target *t = &plane_target(d->plane, i)->identity;
-        d->nodes[n++] = (struct matrix_node){
-            .name = t->name, .zone = t->zone, .region = t->region};
+    struct census census = {.config = d->config, .roster = d->roster};
+    plane_address(d->plane, &census.responder);
+    if (d->gossip) {
+        gossip_describe(d->gossip, &d->mesh);
+        d->mesh.is_holding = roster_is_holding(d->roster);
+        census.members = gossip_members(d->gossip);
+        census.mesh = d->source.mesh = &d->mesh;
     }
-    d->source.nodes = d->nodes;
-    d->source.n_nodes = n;
+    struct api_nodes *n =
+        census_take(&census, clock_now_ns(), clock_now_unix_ns());
+    if (!n)
+        return ERR_NOMEM;
+    api_source_set_nodes(&d->source, n);
+    d->is_census_due = false;
+    return 0;
+}
+
+/* Only when somebody asks: that is rarer than that members change. */
+static void refresh_nodes(void *arg)
+{
+    struct daemon *d = arg;
+    uint64_t made_ns = d->source.nodes ? api_nodes_made_ns(d->source.nodes) : 0;
+    if (d->is_census_due ||
+        (d->gossip && clock_now_ns() - made_ns >= CENSUS_NS))
+        (void)publish_nodes(d);
+}
+
+/* ---- time passes ---- */
+
+static void on_drain(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    take_all(d);
+    follow(d, clock_now_ns());
+    heed_end(d, clock_now_ns());
+}
+
+static void on_housekeep(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    uint64_t now_unix_ns = clock_now_unix_ns();
+    take_all(d);
+    /* The surroundings of a window are those until its end; it is cut two
+     * seconds later. */
+    if (now_unix_ns / WINDOW_NS != d->window) {
+        d->window = now_unix_ns / WINDOW_NS;
+        sample_context(d);
+    }
+    for (int i = 0; i < 2 && windows_due(d->windows, now_unix_ns); i++)
+        cut_frame(d);
+    heed_clock(d, now_unix_ns);
+    if (d->gossip && gossip_is_name_taken(d->gossip) && !d->stop_ns) {
+        d->exit_code = CLI_FAILED;
+        begin_end(d);
+    }
+    frames_expire(d->frames, now_unix_ns / 1000000000u);
+    d->source.memory_rss_bytes = resident_bytes();
+    if (!d->source.is_ready && d->status.updated_ns) {
+        d->source.is_ready = true;
+        d->source.not_ready_reason = NULL;
+        footprint_settle();
+    }
+    log_tick();
+}
+
+/* ---- opening ---- */
+
+static int open_targets(struct daemon *d, struct errmsg *msg)
+{
+    gossip_policy(d->config, &d->policy);
+    d->roster = roster_open(d->config, &d->policy);
+    int rc = d->roster ? set_targets(d, msg) : ERR_NOMEM;
+    if (rc && rc != ERR_BAD)
+        errmsg_set(msg, "%s", err_name(rc));
+    return rc;
 }
 
 static int open_stores(struct daemon *d, struct errmsg *msg)
@@ -300,14 +503,13 @@ static int open_stores(struct daemon *d, struct errmsg *msg)
     d->windows = open_windows(d);
     d->frames = frames_open(&limits);
     d->env = env_open("", plane_thread_id(d->plane));
-    d->nodes = calloc(plane_targets(d->plane) + 1, sizeof(*d->nodes));
     d->source.cache = api_cache_open();
-    if (!d->windows || !d->frames || !d->env || !d->nodes || !d->source.cache) {
+    if (!d->windows || !d->frames || !d->env || !d->source.cache ||
+        publish_nodes(d)) {
         errmsg_set(msg, "out of memory");
         return ERR_NOMEM;
     }
     frames_expire(d->frames, clock_now_unix_ns() / 1000000000u);
-    build_nodes(d);
     wr_init_grow(&d->encoded, FRAME_BYTES_MAX);
     env_sample(d->env, 0, &d->context);
     d->env_at_ns = clock_now_ns();
@@ -334,6 +536,8 @@ static void fill_source(struct daemon *d)
     s->samples_size = SAMPLES_KEPT;
     s->names = sample_names_of;
     s->names_arg = d;
+    s->refresh = refresh_nodes;
+    s->refresh_arg = d;
     s->now_ns = clock_now_ns;
     s->now_unix_ns = clock_now_unix_ns;
 }
@@ -343,6 +547,7 @@ static void init_handles(struct daemon *d)
 {
     uv_timer_init(d->loop, &d->drain_timer);
     uv_timer_init(d->loop, &d->housekeep_timer);
+    uv_timer_init(d->loop, &d->end_timer);
     uv_signal_init(d->loop, &d->terminate);
     uv_signal_init(d->loop, &d->interrupt);
     uv_signal_init(d->loop, &d->hangup);
@@ -379,12 +584,43 @@ static void log_started(const struct daemon *d, const struct addr *api)
     plane_address(d->plane, &listen);
     plane_fingerprint(d->plane, sha256);
     tls_fingerprint_format(sha256, fingerprint);
-    snprintf(targets, sizeof(targets), "%zu", plane_targets(d->plane));
+    snprintf(targets, sizeof(targets), "%zu",
+             lineup_count(plane_lineup(d->plane)));
     log_event(LOG_INFO, "started", "version", PROBER_VERSION, "node",
               d->config->node.name, "zone", d->config->node.zone, "probe",
               addr_format(&listen, probe_text), "api",
               addr_format(api, api_text), "targets", targets, "fingerprint",
               d->config->probe.is_plaintext ? "none" : fingerprint, NULL);
+}
+
+static int open_gossip(struct daemon *d, struct errmsg *msg)
+{
+    char address[ADDR_TEXT_SIZE];
+    struct addr advertised;
+    struct gossip_config c = {
+        .loop = d->loop,
+        .config = d->config,
+        .policy = &d->policy,
+        .on_change = on_member_change,
+        .arg = d,
+    };
+    plane_address(d->plane, &c.responder);
+    plane_fingerprint(d->plane, c.fingerprint);
+    d->gossip = gossip_open(&c, msg);
+    if (!d->gossip)
+        return ERR_SYS;
+    gossip_address(d->gossip, &advertised);
+    log_event(LOG_INFO, "gossip", "advertised",
+              addr_format(&advertised, address), NULL);
+    d->is_census_due = true;
+    return 0;
+}
+
+static void run_to_the_end(struct daemon *d)
+{
+    uv_run(d->loop, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)&d->end_timer, NULL);
+    uv_run(d->loop, UV_RUN_NOWAIT);
 }
 
 static int run(struct daemon *d)
@@ -402,18 +638,20 @@ static int run(struct daemon *d)
     limits.connections_max = d->config->api.connections_max;
     init_handles(d);
     d->plane = plane_open(&plane, &msg);
-    if (!d->plane || open_stores(d, &msg))
+    if (!d->plane || open_targets(d, &msg) || open_stores(d, &msg))
         goto fail;
     fill_source(d);
     d->httpd = httpd_open(d->loop, &d->config->api.listen, &limits, api_handle,
                           &d->source, &api, &msg);
     if (!d->httpd)
         goto fail;
+    if (d->config->gossip.is_on && open_gossip(d, &msg))
+        goto fail;
     start_handles(d);
     log_started(d, &api);
-    uv_run(d->loop, UV_RUN_DEFAULT);
+    run_to_the_end(d);
     log_event(LOG_INFO, "stopped", NULL);
-    return CLI_OK;
+    return d->exit_code;
 
 fail:
     log_event(LOG_ERROR, "start_failed", "reason", msg.text, NULL);
@@ -421,18 +659,19 @@ fail:
         plane_stop(d->plane, 0); /* on_plane_stopped() closes the rest */
     else
         close_all(d);
-    uv_run(d->loop, UV_RUN_DEFAULT);
+    run_to_the_end(d);
     return CLI_FAILED;
 }
 
 static void free_daemon(struct daemon *d)
 {
     windows_close(d->windows);
+    roster_close(d->roster);
     frames_close(d->frames);
     env_close(d->env);
     api_cache_close(d->source.cache);
     wr_fini(&d->encoded);
-    free(d->nodes);
+    api_source_set_nodes(&d->source, NULL);
     config_free(d->config);
     free(d);
 }
@@ -506,7 +745,12 @@ int daemon_run(int argc, char **argv)
     raise_descriptor_limit();
     d->loop = uv_default_loop();
     rc = run(d);
-    uv_loop_close(d->loop);
+    /* A name that is being looked up cannot be called back, and exit() would
+     * wait for the thread that does it, as long as the resolver takes. */
+    if (uv_loop_close(d->loop) == UV_EBUSY) {
+        fflush(NULL);
+        _exit(rc);
+    }
     free_daemon(d);
     return rc;
 }

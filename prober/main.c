@@ -5,7 +5,9 @@
 
 #include "prober/cli.h"
 #include "prober/cli_check.h"
+#include "prober/cli_keygen.h"
 #include "prober/cli_matrix.h"
+#include "prober/cli_members.h"
 #include "prober/cli_probe.h"
 #include "prober/crypto_mem.h"
 #include "prober/daemon.h"
@@ -22,7 +24,9 @@ static const struct command commands[] = {
     {"run", "run the daemon", daemon_run},
     {"probe", "probe a URL from here", cli_probe},
     {"matrix", "show the latency matrix", cli_matrix},
+    {"members", "show who is in the gossip mesh", cli_members},
     {"check-config", "check a configuration file", cli_check_config},
+    {"keygen", "make a key for gossip", cli_keygen},
     {"version", "print the version", version_command},
     {"help", "explain a command", help_command},
 };

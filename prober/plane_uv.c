@@ -17,12 +17,15 @@
 #include "prober/target.h"
 #include "proto/hist.h"
 
-#define SAMPLES_QUEUED  1024
-#define STATUS_QUEUED   8
-#define COMMANDS_QUEUED 8
-#define STATUS_MS       1000
-#define STARTS_PER_TURN 64
-#define LAG_WINDOW      10 /* status periods that the lag figures cover */
+#define SAMPLES_QUEUED   1024
+#define STATUS_QUEUED    8
+#define COMMANDS_QUEUED  8
+#define RETURNS_QUEUED   8
+#define CHANGES_PER_TURN 32 /* targets taken over, below a tenth of a ms */
+#define STATUS_MS        1000
+#define WANTS_BYTES_MAX  (LINEUP_TARGETS_MAX * (size_t)4096)
+#define STARTS_PER_TURN  64
+#define LAG_WINDOW       10 /* status periods that the lag figures cover */
 
 /* Held connections are set up no faster than this. After a start, or when a
  * zone comes back, a thousand handshakes at once would keep the core busy for
@@ -38,7 +41,16 @@
 
 #define NS_PER_MS UINT64_C(1000000)
 
-struct command { /* there is one: drain, then stop */
+/* Other targets; changes owner through the commands. */
+struct handover {
+    size_t n_removed, n_added;
+    size_t done;       /* of both, removals first */
+    uint32_t *removed; /* slots */
+    struct aim **added;
+};
+
+struct command {
+    struct handover *handover; /* or, when NULL: drain, then stop */
     uint64_t grace_ns;
 };
 
@@ -54,14 +66,16 @@ struct plane {
     void (*on_stopped)(void *arg);
     void (*on_samples)(void *arg);
     void *arg;
-    size_t n_targets;
-    struct target *targets;
-    struct plane_target *identities;
     struct tls_context *client_tls, *server_tls;
     struct addr listen;
 
+    /* The control plane's. */
+    struct lineup *lineup;
+    struct aim *released; /* to be freed once all samples were taken */
+    bool is_stopping;
+
     /* The queues. */
-    struct link *samples, *status, *commands, *stopped;
+    struct link *samples, *status, *commands, *returned, *stopped;
 
     /* The measuring thread's. */
     uv_loop_t loop;
@@ -71,8 +85,9 @@ struct plane {
     struct probe_loop *probes;
     struct responder *responder;
     struct schedule schedule;
-    struct probe_warm **warm; /* by schedule index; NULL for cold */
-    bool *answers;            /* by schedule index: the last one was heard */
+    struct handover *handover; /* being taken over */
+    struct aim *retired;       /* to be sent back */
+    bool is_closing;
     uv_timer_t schedule_timer, status_timer, stop_timer;
     uint64_t status_due_ns;
     uint64_t setup_credit_ns;
@@ -80,6 +95,7 @@ struct plane {
     struct lag lag;
     unsigned lag_periods;
     struct plane_status counters;
+    struct aim *aims[LINEUP_SLOTS_MAX]; /* by slot */
 };
 
 /* ---- lag ---- */
@@ -122,14 +138,14 @@ static void count_sample(struct plane *p, const struct sample *s)
         c->reconnects++;
 }
 
+static void end_attempt(struct plane *p, size_t index, bool is_ok);
+
 static void on_done(void *arg, const struct sample *s)
 {
     struct plane *p = arg;
     /* The job number of a scheduled attempt is its entry's, plus one. */
-    if (s->job) {
-        schedule_done(&p->schedule, s->job - 1, false);
-        p->answers[s->job - 1] = s->outcome == OUTCOME_OK;
-    }
+    if (s->job)
+        end_attempt(p, s->job - 1, s->outcome == OUTCOME_OK);
     if (s->outcome == OUTCOME_CANCELLED)
         return; /* we are going away: nothing was measured */
     struct sample copy = *s;
@@ -160,12 +176,12 @@ static void arm_schedule(struct plane *p)
 /* What swallows every packet holds each attempt for its whole timeout, and a
  * thousand such targets fill any room. A quarter of it is kept for those that
  * answered last time, so that a dead zone does not silence the live ones. */
-static bool has_room(const struct plane *p, size_t index)
+static bool has_room(const struct plane *p, bool answers)
 {
     struct probe_loop_stats probes;
     size_t all = p->config->probe.in_flight_max;
     probe_loop_stats(p->probes, &probes);
-    return probes.in_flight < (p->answers[index] ? all : all - all / 4);
+    return probes.in_flight < (answers ? all : all - all / 4);
 }
 
 /* May a held connection be made now? The credit is a time that lies at most a
@@ -188,24 +204,28 @@ static bool take_setup(struct plane *p)
 static int start_entry(struct plane *p, struct schedule_entry *e,
                        uint64_t intended_ns)
 {
-    size_t index = schedule_index(&p->schedule, e);
+    struct aim *aim = p->aims[e->target];
+    struct probe_warm **warm = &aim->warm[e->protocol];
     struct probe_attempt a = {
-        .target = &p->targets[e->target],
+        .target = &aim->target,
         .protocol = e->protocol,
         .timeout_ns = p->config->probe.timeout_ns,
         .intended_ns = intended_ns,
-        .target_index = e->target,
-        .job = (uint32_t)index + 1,
+        .target_index = aim->slot,
+        .target_gen = aim->generation,
+        .job = (uint32_t)schedule_index(&p->schedule, e) + 1,
     };
+    if (!has_room(p, aim->answers[aim_kind(e->protocol, e->mode)]))
+        return ERR_BUSY;
     if (e->mode == MODE_COLD)
         return probe_loop_cold(p->probes, &a);
-    if (!p->warm[index])
-        p->warm[index] = probe_warm_open(p->probes, a.target, e->protocol);
-    if (!p->warm[index])
+    if (!*warm)
+        *warm = probe_warm_open(p->probes, a.target, e->protocol);
+    if (!*warm)
         return ERR_NOMEM;
-    if (probe_warm_needs_setup(p->warm[index]) && !take_setup(p))
+    if (probe_warm_needs_setup(*warm) && !take_setup(p))
         return ERR_CLOSED;
-    return probe_warm_attempt(p->warm[index], &a);
+    return probe_warm_attempt(*warm, &a);
 }
 
 static void on_schedule(uv_timer_t *timer)
@@ -227,12 +247,128 @@ static void on_schedule(uv_timer_t *timer)
         e = schedule_take(&p->schedule, now_ns, &intended_ns);
         if (!e)
             break;
-        size_t index = schedule_index(&p->schedule, e);
-        int rc = has_room(p, index) ? start_entry(p, e, intended_ns) : ERR_BUSY;
+        int rc = start_entry(p, e, intended_ns);
         if (rc)
-            schedule_done(&p->schedule, index, rc != ERR_CLOSED);
+            schedule_done(&p->schedule, schedule_index(&p->schedule, e),
+                          rc != ERR_CLOSED);
+        else
+            p->aims[e->target]->n_running++;
     }
     arm_schedule(p);
+}
+
+/* ---- targets in, and back ---- */
+
+/* Nothing of it is in flight any more. It goes back with the next status, that
+ * is, behind all of its samples. */
+static void retire(struct plane *p, struct aim *aim)
+{
+    p->aims[aim->slot] = NULL;
+    aim->next = p->retired;
+    p->retired = aim;
+}
+
+static void send_back(struct plane *p)
+{
+    if (p->retired && link_post(p->returned, &p->retired))
+        p->retired = NULL;
+}
+
+static void end_attempt(struct plane *p, size_t index, bool is_ok)
+{
+    const struct schedule_entry *e = &p->schedule.entries[index];
+    struct aim *aim = p->aims[e->target];
+
+    schedule_done(&p->schedule, index, false);
+    aim->answers[aim_kind(e->protocol, e->mode)] = is_ok;
+    aim->n_running--;
+    /* When all is closed, the loop of the probes does it by itself. */
+    if (!aim->is_removed || p->is_closing)
+        return;
+    if (e->mode == MODE_WARM) {
+        probe_warm_close(aim->warm[e->protocol]);
+        aim->warm[e->protocol] = NULL;
+    }
+    if (aim->n_running == 0)
+        retire(p, aim);
+}
+
+static void add_entry(struct plane *p, struct aim *aim, unsigned protocol,
+                      unsigned mode, uint64_t now_ns)
+{
+    const struct config *c = p->config;
+    struct schedule_entry e = {
+        .interval_ns = mode == MODE_COLD ? c->probe.cold_interval_ns
+                                         : c->probe.warm_interval_ns,
+        .target = aim->slot,
+        .protocol = (uint8_t)protocol,
+        .mode = (uint8_t)mode,
+        .in_flight_max =
+            mode == MODE_COLD ? (uint16_t)c->probe.in_flight_per_target_max : 1,
+    };
+    int index = schedule_add(&p->schedule, c->node.name, aim->name, &e, now_ns);
+    assert(index >= 0); /* there is room for all slots */
+    aim->entries[aim_kind(protocol, mode)] = index;
+}
+
+static void add_aim(struct plane *p, struct aim *aim, uint64_t now_ns)
+{
+    assert(!p->aims[aim->slot]);
+    p->aims[aim->slot] = aim;
+    for (unsigned protocol = 0; protocol < PROTOCOL_N; protocol++) {
+        if (!(aim->protocols & 1u << protocol))
+            continue;
+        for (unsigned mode = 0; mode < MODE_N; mode++)
+            add_entry(p, aim, protocol, mode, now_ns);
+    }
+}
+
+/* What is in flight ends by itself, and is reported: it was begun while this
+ * was a target. */
+static void remove_aim(struct plane *p, struct aim *aim)
+{
+    aim->is_removed = true;
+    for (unsigned protocol = 0; protocol < PROTOCOL_N; protocol++) {
+        int warm = aim->entries[aim_kind(protocol, MODE_WARM)];
+        if (warm >= 0 && p->schedule.entries[warm].in_flight == 0) {
+            probe_warm_close(aim->warm[protocol]);
+            aim->warm[protocol] = NULL;
+        }
+    }
+    for (size_t i = 0; i < AIM_KINDS; i++) {
+        if (aim->entries[i] >= 0)
+            schedule_remove(&p->schedule, (size_t)aim->entries[i]);
+    }
+    if (aim->n_running == 0)
+        retire(p, aim);
+}
+
+/* A slice of it. True: that was the last one. */
+static bool take_over(struct plane *p, struct handover *h)
+{
+    uint64_t now_ns = clock_now_ns();
+    size_t n = h->n_removed + h->n_added;
+    for (int i = 0; i < CHANGES_PER_TURN && h->done < n; i++, h->done++) {
+        if (h->done < h->n_removed)
+            remove_aim(p, p->aims[h->removed[h->done]]);
+        else
+            add_aim(p, h->added[h->done - h->n_removed], now_ns);
+    }
+    return h->done == n;
+}
+
+/* With those that were not taken over yet. */
+static void handover_close(struct handover *h)
+{
+    if (!h)
+        return;
+    for (size_t i = 0; i < h->n_added; i++) {
+        if (h->done <= h->n_removed + i)
+            aim_close(h->added[i]);
+    }
+    free(h->removed);
+    free(h->added);
+    free(h);
 }
 
 /* ---- status out, commands in ---- */
@@ -264,19 +400,31 @@ static void on_status(uv_timer_t *timer)
     s.inbound_rejected = inbound.rejected;
     s.updated_ns = now_ns;
     (void)link_post(p->status, &s); /* full: the next one says more */
+    send_back(p);
     if (++p->lag_periods == LAG_WINDOW) {
         p->lag = (struct lag){0};
         p->lag_periods = 0;
     }
 }
 
+/* Nobody posts any more by now. */
+static void close_commands(struct plane *p)
+{
+    struct command c;
+    while (p->commands && link_take(p->commands, &c))
+        handover_close(c.handover);
+    link_close(p->commands);
+    p->commands = NULL;
+}
+
 static void stop_now(struct plane *p)
 {
+    p->is_closing = true;
     uv_timer_stop(&p->stop_timer);
     uv_close((uv_handle_t *)&p->schedule_timer, NULL);
     uv_close((uv_handle_t *)&p->status_timer, NULL);
     uv_close((uv_handle_t *)&p->stop_timer, NULL);
-    link_close(p->commands);
+    close_commands(p);
     probe_loop_close(p->probes);
     responder_close(p->responder);
 }
@@ -292,19 +440,36 @@ static void on_stop_timer(uv_timer_t *timer)
         stop_now(p);
 }
 
+static void begin_stop(struct plane *p, uint64_t grace_ns)
+{
+    if (p->stop_by_ns)
+        return;
+    responder_drain(p->responder);
+    p->stop_after_ns = clock_now_ns() + NOTICE_NS;
+    p->stop_by_ns = clock_now_ns() + grace_ns;
+    uv_timer_stop(&p->schedule_timer);
+    uv_timer_start(&p->stop_timer, on_stop_timer, 0, 50);
+}
+
 static void on_command(void *arg)
 {
     struct plane *p = arg;
     struct command c;
-    while (link_take(p->commands, &c)) {
-        if (!p->stop_by_ns) {
-            responder_drain(p->responder);
-            p->stop_after_ns = clock_now_ns() + NOTICE_NS;
-            p->stop_by_ns = clock_now_ns() + c.grace_ns;
-            uv_timer_stop(&p->schedule_timer);
-            uv_timer_start(&p->stop_timer, on_stop_timer, 0, 50);
-        }
+    while (!p->handover && link_take(p->commands, &c)) {
+        if (c.handover)
+            p->handover = c.handover;
+        else
+            begin_stop(p, c.grace_ns);
     }
+    if (!p->handover)
+        return;
+    if (take_over(p, p->handover)) {
+        handover_close(p->handover);
+        p->handover = NULL;
+    }
+    send_back(p);
+    arm_schedule(p);
+    link_wake(p->commands); /* for the rest, after the sockets' turn */
 }
 
 static void run_thread(void *arg)
@@ -319,137 +484,6 @@ static void run_thread(void *arg)
 }
 
 /* ---- opening ---- */
-
-static int add_peer(struct plane *p, const struct config_peer *peer,
-                    struct errmsg *msg)
-{
-    const struct config *c = p->config;
-    struct target *t = &p->targets[p->n_targets];
-    struct plane_target *id = &p->identities[p->n_targets];
-    struct url url = {
-        .scheme = peer->is_plaintext ? URL_HTTP : URL_HTTPS,
-        .is_tls = !peer->is_plaintext,
-        .is_literal = !peer->host[0],
-        .port = peer->port,
-        .has_port = true,
-        .path = "/probe",
-    };
-    if (peer->host[0])
-        snprintf(url.host, sizeof(url.host), "%s", peer->host);
-    else
-        addr_format_ip(&peer->address, url.host);
-    if (target_init(t, &url, NULL, p->client_tls, msg)) {
-        errmsg_wrap(msg, "peer %s", peer->name);
-        return ERR_BAD;
-    }
-    t->ip_first = (uint8_t)c->probe.ip;
-    t->has_fingerprint = peer->has_fingerprint;
-    memcpy(t->fingerprint, peer->fingerprint, sizeof(t->fingerprint));
-    *id = (struct plane_target){
-        .text = t->text,
-        .identity = {peer->name, peer->zone, peer->region},
-        .is_peer = true,
-    };
-    p->n_targets++;
-    return 0;
-}
-
-static bool is_ours(const struct config *c, const struct config_target *t)
-{
-    for (size_t i = 0; i < t->n_zones; i++) {
-        if (!strcmp(t->zones[i], c->node.zone))
-            return true;
-    }
-    return t->n_zones == 0;
-}
-
-static int add_target(struct plane *p, const struct config_target *outside,
-                      struct errmsg *msg)
-{
-    struct target *t = &p->targets[p->n_targets];
-    if (target_init(t, &outside->url, outside->service, p->client_tls, msg)) {
-        errmsg_wrap(msg, "target %s", outside->name);
-        return ERR_BAD;
-    }
-    t->ip_first = (uint8_t)p->config->probe.ip;
-    t->has_fingerprint = outside->has_fingerprint;
-    memcpy(t->fingerprint, outside->fingerprint, sizeof(t->fingerprint));
-    p->identities[p->n_targets] = (struct plane_target){
-        .text = t->text,
-        .identity = {outside->name, outside->zone, outside->region},
-    };
-    p->n_targets++;
-    return 0;
-}
-
-static void schedule_target(struct plane *p, size_t index, unsigned protocols,
-                            uint64_t now_ns)
-{
-    const struct config *c = p->config;
-    for (unsigned protocol = 0; protocol < PROTOCOL_N; protocol++) {
-        if (!(protocols & 1u << protocol))
-            continue;
-        for (unsigned mode = 0; mode < MODE_N; mode++) {
-            struct schedule_entry e = {
-                .interval_ns = mode == MODE_COLD ? c->probe.cold_interval_ns
-                                                 : c->probe.warm_interval_ns,
-                .target = (uint32_t)index,
-                .protocol = (uint8_t)protocol,
-                .mode = (uint8_t)mode,
-                .in_flight_max =
-                    mode == MODE_COLD
-                        ? (uint16_t)c->probe.in_flight_per_target_max
-                        : 1,
-            };
-            int rc =
-                schedule_add(&p->schedule, c->node.name,
-                             p->identities[index].identity.name, &e, now_ns);
-            assert(rc >= 0);
-            (void)rc;
-        }
-    }
-}
-
-/* With the system's resolver goes the system's hosts file. */
-static void use_hosts(struct plane *p)
-{
-    size_t len;
-    char *text = p->config->dns.n_servers ? NULL : hosts_read(&len);
-    for (size_t i = 0; text && i < p->n_targets; i++)
-        target_use_hosts(&p->targets[i], text, len);
-    free(text);
-}
-
-static int build_targets(struct plane *p, struct errmsg *msg)
-{
-    const struct config *c = p->config;
-    size_t n = c->n_peers + c->n_targets;
-    size_t n_entries = n * PROTOCOL_N * MODE_N;
-    p->targets = calloc(n ? n : 1, sizeof(*p->targets));
-    p->identities = calloc(n ? n : 1, sizeof(*p->identities));
-    p->warm = calloc(n_entries ? n_entries : 1, sizeof(struct probe_warm *));
-    p->answers = calloc(n_entries ? n_entries : 1, sizeof(*p->answers));
-    if (!p->targets || !p->identities || !p->warm || !p->answers ||
-        schedule_init(&p->schedule, n_entries)) {
-        errmsg_set(msg, "out of memory");
-        return ERR_NOMEM;
-    }
-    uint64_t now_ns = clock_now_ns();
-    for (size_t i = 0; i < c->n_peers; i++) {
-        if (add_peer(p, &c->peers[i], msg))
-            return ERR_BAD;
-        schedule_target(p, p->n_targets - 1, c->probe.protocols, now_ns);
-    }
-    for (size_t i = 0; i < c->n_targets; i++) {
-        if (!is_ours(c, &c->targets[i]))
-            continue;
-        if (add_target(p, &c->targets[i], msg))
-            return ERR_BAD;
-        schedule_target(p, p->n_targets - 1, c->targets[i].protocols, now_ns);
-    }
-    use_hosts(p);
-    return 0;
-}
 
 static const char *path_or_null(const char *path)
 {
@@ -493,7 +527,7 @@ static int open_loop_parts(struct plane *p, struct errmsg *msg)
     struct probe_loop_config probes = {
         .loop = &p->loop,
         .in_flight_max = c->probe.in_flight_max,
-        .warm_max = p->n_targets * PROTOCOL_N,
+        .warm_max = (size_t)LINEUP_SLOTS_MAX * PROTOCOL_N,
         .dns_servers = c->dns.servers,
         .n_dns_servers = c->dns.n_servers,
         .done = on_done,
@@ -531,20 +565,32 @@ static void on_thread_ended(void *arg)
     p->on_stopped(p->arg);
 }
 
+static void close_aims(struct aim *first)
+{
+    for (struct aim *a = first, *next; a; a = next) {
+        next = a->next;
+        aim_close(a);
+    }
+}
+
 static void free_plane(struct plane *p)
 {
+    struct aim *chain;
+    while (p->returned && link_take(p->returned, &chain))
+        close_aims(chain);
+    close_aims(p->released);
+    close_aims(p->retired);
+    for (size_t i = 0; i < LINEUP_SLOTS_MAX; i++)
+        aim_close(p->aims[i]);
+    handover_close(p->handover);
     link_close(p->samples);
     link_close(p->status);
+    link_close(p->returned);
     link_close(p->stopped);
     schedule_fini(&p->schedule);
+    lineup_close(p->lineup);
     tls_context_close(p->client_tls);
     tls_context_close(p->server_tls);
-    for (size_t i = 0; p->targets && i < p->n_targets; i++)
-        target_fini(&p->targets[i]);
-    free(p->targets);
-    free(p->identities);
-    free(p->warm);
-    free(p->answers);
     free(p);
 }
 
@@ -555,7 +601,18 @@ static int open_links(struct plane *p, uv_loop_t *control_loop)
     p->status = link_open(control_loop, STATUS_QUEUED,
                           sizeof(struct plane_status), NULL, NULL);
     p->stopped = link_open(control_loop, 1, sizeof(int), on_thread_ended, p);
-    return p->samples && p->status && p->stopped ? 0 : ERR_NOMEM;
+    p->returned = link_open(control_loop, RETURNS_QUEUED, sizeof(struct aim *),
+                            NULL, NULL);
+    return p->samples && p->status && p->stopped && p->returned ? 0 : ERR_NOMEM;
+}
+
+/* Room for all there may ever be; what is not used is never touched. */
+static int open_books(struct plane *p)
+{
+    p->lineup = lineup_open();
+    if (!p->lineup)
+        return ERR_NOMEM;
+    return schedule_init(&p->schedule, LINEUP_SLOTS_MAX * AIM_KINDS);
 }
 
 static int start_thread(struct plane *p)
@@ -580,11 +637,11 @@ struct plane *plane_open(const struct plane_config *c, struct errmsg *msg)
     p->on_samples = c->on_samples;
     p->on_stopped = c->on_stopped;
     p->arg = c->arg;
-    if (open_links(p, c->control_loop)) {
+    if (open_links(p, c->control_loop) || open_books(p)) {
         errmsg_set(msg, "out of memory");
         goto fail;
     }
-    if (open_tls(p, msg) || build_targets(p, msg))
+    if (open_tls(p, msg))
         goto fail;
     if (uv_loop_init(&p->loop)) {
         errmsg_set(msg, "cannot make the measuring loop");
@@ -609,25 +666,173 @@ fail:
     return NULL;
 }
 
+/* ---- other targets ---- */
+
+/* Wants as the lineup sees them. */
+struct wants {
+    struct lineup_want *list;
+    struct wr texts; /* "how" and URL of each, with NULs */
+};
+
+static void wants_fini(struct wants *w)
+{
+    free(w->list);
+    wr_fini(&w->texts);
+}
+
+/* Offsets first, because the memory moves while it grows. */
+static int describe(struct wants *w, const struct aim_want *wants, size_t n)
+{
+    size_t room = n ? n : 1;
+    struct offsets {
+        size_t how, text;
+    } *at = calloc(room, sizeof(*at));
+    w->list = calloc(room, sizeof(*w->list));
+    wr_init_grow(&w->texts, WANTS_BYTES_MAX);
+    for (size_t i = 0; at && w->list && i < n; i++) {
+        at[i].how = w->texts.len;
+        aim_write_how(&wants[i], &w->texts);
+        wr_u8(&w->texts, 0);
+        at[i].text = w->texts.len;
+        target_write_text(wants[i].url, &w->texts);
+        wr_u8(&w->texts, 0);
+    }
+    int rc = at && w->list ? wr_err(&w->texts) : ERR_NOMEM;
+    for (size_t i = 0; !rc && i < n; i++)
+        w->list[i] = (struct lineup_want){
+            .name = wants[i].name,
+            .zone = wants[i].zone,
+            .region = wants[i].region,
+            .how = (const char *)w->texts.data + at[i].how,
+            .text = (const char *)w->texts.data + at[i].text,
+        };
+    free(at);
+    return rc;
+}
+
+static struct handover *handover_open(const struct lineup_plan *plan)
+{
+    struct handover *h = calloc(1, sizeof(*h));
+    if (!h)
+        return NULL;
+    h->added = calloc(plan->n_added + 1, sizeof(struct aim *));
+    h->removed = calloc(plan->n_removed + 1, sizeof(*h->removed));
+    if (!h->added || !h->removed) {
+        handover_close(h);
+        return NULL;
+    }
+    h->n_removed = plan->n_removed;
+    memcpy(h->removed, plan->removed, plan->n_removed * sizeof(*h->removed));
+    return h;
+}
+
+/* Make what is new. 0; ERR_BAD if some were left out; ERR_NOMEM. */
+static int make_aims(struct plane *p, struct handover *h,
+                     const struct aim_want *wants, struct lineup_plan *plan,
+                     struct errmsg *msg)
+{
+    /* With the system's resolver goes the system's hosts file. */
+    size_t len = 0;
+    char *hosts =
+        plan->n_added && !p->config->dns.n_servers ? hosts_read(&len) : NULL;
+    int worst = 0;
+    for (size_t i = 0; i < plan->n_added && worst != ERR_NOMEM; i++) {
+        const struct aim_want *want = &wants[plan->added[i].want];
+        const struct lineup_target *t = plan->added[i].target;
+        int rc;
+        struct aim *aim = aim_open(want, p->client_tls, hosts, len, &rc, msg);
+        if (aim) {
+            aim->slot = t->slot;
+            aim->generation = t->generation;
+            h->added[h->n_added++] = aim;
+        } else {
+            worst = rc == ERR_NOMEM ? ERR_NOMEM : ERR_BAD;
+            errmsg_wrap(msg, "%s", want->name);
+            lineup_leave_out(p->lineup, plan, i);
+        }
+    }
+    free(hosts);
+    return worst;
+}
+
+static int hand_over(struct plane *p, const struct aim_want *wants,
+                     struct lineup_plan *plan, struct errmsg *msg)
+{
+    struct command c = {.handover = handover_open(plan)};
+    int rc =
+        c.handover ? make_aims(p, c.handover, wants, plan, msg) : ERR_NOMEM;
+    /* The last place in the queue is plane_stop()'s. */
+    if (rc != ERR_NOMEM && (link_count(p->commands) >= COMMANDS_QUEUED - 1 ||
+                            !link_post(p->commands, &c)))
+        rc = ERR_BUSY;
+    if (rc == ERR_NOMEM || rc == ERR_BUSY) {
+        handover_close(c.handover);
+        return rc;
+    }
+    link_wake(p->commands);
+    return rc;
+}
+
+int plane_set_targets(struct plane *p, const struct aim_want *wants, size_t n,
+                      struct errmsg *msg)
+{
+    struct lineup_plan plan;
+    struct wants w = {0};
+    if (p->is_stopping)
+        return ERR_CLOSED;
+    if (n > LINEUP_TARGETS_MAX)
+        return ERR_TOOBIG;
+    int rc = describe(&w, wants, n);
+    if (!rc)
+        rc = lineup_plan(p->lineup, w.list, n, &plan);
+    wants_fini(&w);
+    if (rc)
+        return rc;
+    if (plan.n_added || plan.n_removed)
+        rc = hand_over(p, wants, &plan, msg);
+    if (rc && rc != ERR_BAD)
+        lineup_drop(p->lineup, &plan);
+    else
+        lineup_apply(p->lineup, &plan);
+    return rc;
+}
+
+struct lineup *plane_lineup(const struct plane *p)
+{
+    return p->lineup;
+}
+
+/* There are no samples waiting. So those of the targets that came back before
+ * are through, and their slots may be used again; but a target may have come
+ * back just now, behind samples that were posted since we looked. */
+static void release_returned(struct plane *p)
+{
+    struct aim *chain;
+    for (struct aim *a = p->released; a; a = a->next)
+        lineup_retire(p->lineup, a->slot);
+    close_aims(p->released);
+    p->released = NULL;
+    while (link_take(p->returned, &chain)) {
+        while (chain) {
+            struct aim *a = chain;
+            chain = a->next;
+            a->next = p->released;
+            p->released = a;
+        }
+    }
+}
+
 bool plane_take_sample(struct plane *p, struct sample *s)
 {
-    return link_take(p->samples, s);
+    if (link_take(p->samples, s))
+        return true;
+    release_returned(p);
+    return false;
 }
 
 bool plane_take_status(struct plane *p, struct plane_status *s)
 {
     return link_take(p->status, s);
-}
-
-size_t plane_targets(const struct plane *p)
-{
-    return p->n_targets;
-}
-
-const struct plane_target *plane_target(const struct plane *p, size_t i)
-{
-    assert(i < p->n_targets);
-    return &p->identities[i];
 }
 
 long plane_thread_id(const struct plane *p)
@@ -651,6 +856,7 @@ void plane_address(const struct plane *p, struct addr *listen)
 void plane_stop(struct plane *p, uint64_t grace_ns)
 {
     struct command c = {.grace_ns = grace_ns};
+    p->is_stopping = true;
     if (link_post(p->commands, &c))
         link_wake(p->commands);
 }

@@ -17,21 +17,15 @@
 
 #include <uv.h>
 
+#include "prober/aim.h"
 #include "prober/config.h"
+#include "prober/lineup.h"
 #include "prober/plane_status.h"
 #include "prober/sample.h"
-#include "prober/window.h"
 #include "proto/base/err.h"
 #include "proto/tls.h"
 
 struct plane; /* opaque */
-
-/* What target index i of the samples means, for windows and names. */
-struct plane_target {
-    const char *text;              /* URL; lives as long as the plane */
-    struct window_target identity; /* node (or target) name, zone, region */
-    bool is_peer;
-};
 
 struct plane_config {
     const struct config *config;   /* must outlive the plane */
@@ -41,16 +35,32 @@ struct plane_config {
     void *arg;
 };
 
-/* Build targets, bind the responder, start the thread. NULL with `msg`; the
- * control loop must then run once more for libuv to finish. */
+/* Bind the responder, start the thread; there are no targets yet. NULL with
+ * `msg`; the control loop must then run once more for libuv to finish. */
 struct plane *plane_open(const struct plane_config *c, struct errmsg *msg);
 
-/* Take what the plane has posted. */
+/* Probe these and no others from now on. What is probed already in the same
+ * way goes on undisturbed; what is not wanted any more starts no attempts,
+ * those in flight end and are reported. Everything is allocated and looked up
+ * here; the measuring thread takes it over a slice at a time.
+ *
+ * Returns 0; ERR_BAD with `msg` if at least one of them (the last such one is
+ * named) could not be made and was left out, all others being in force; or
+ * with nothing changed ERR_TOOBIG (more than LINEUP_TARGETS_MAX), ERR_BUSY
+ * (earlier changes are not through yet: try again), ERR_CLOSED (stopping) or
+ * ERR_NOMEM. */
+int plane_set_targets(struct plane *p, const struct aim_want *wants, size_t n,
+                      struct errmsg *msg);
+
+/* Who the samples are of. Records may be kept and forgotten; all else is done
+ * here. */
+struct lineup *plane_lineup(const struct plane *p);
+
+/* Take what the plane has posted. A sample's target is in the lineup until
+ * this has returned false. */
 bool plane_take_sample(struct plane *p, struct sample *s);
 bool plane_take_status(struct plane *p, struct plane_status *s);
 
-size_t plane_targets(const struct plane *p);
-const struct plane_target *plane_target(const struct plane *p, size_t i);
 long plane_thread_id(const struct plane *p); /* for schedstat */
 void plane_fingerprint(const struct plane *p,
                        uint8_t sha256[TLS_FINGERPRINT_SIZE]);

@@ -9,6 +9,7 @@
 
 int schedule_init(struct schedule *s, size_t size)
 {
+    assert(size < UINT32_MAX);
     *s = (struct schedule){.size = size};
     s->entries = calloc(size ? size : 1, sizeof(*s->entries));
     if (!s->entries)
@@ -51,19 +52,49 @@ static uint64_t slot_after(const struct schedule_entry *e, uint64_t t_ns)
     return e->offset_ns + k * e->interval_ns;
 }
 
+/* One that was used before, else the lowest of the rest: memory that was never
+ * needed stays untouched. */
+static struct schedule_entry *take_entry(struct schedule *s)
+{
+    if (s->free_entries) {
+        struct schedule_entry *e = &s->entries[s->free_entries - 1];
+        s->free_entries = e->next_free;
+        return e;
+    }
+    return s->n < s->size ? &s->entries[s->n++] : NULL;
+}
+
 int schedule_add(struct schedule *s, const char *self, const char *name,
                  const struct schedule_entry *e, uint64_t now_ns)
 {
     assert(e->interval_ns > 0 && e->in_flight_max > 0);
-    if (s->n == s->size)
+    struct schedule_entry *mine = take_entry(s);
+    if (!mine)
         return ERR_BUSY;
-    struct schedule_entry *mine = &s->entries[s->n];
     *mine = *e;
     mine->due = (struct heap_node){0};
     mine->in_flight = 0;
+    mine->is_removed = false;
+    mine->next_free = 0;
     mine->offset_ns = spread(self, name, e);
     heap_set(&s->heap, &mine->due, slot_after(mine, now_ns));
-    return (int)s->n++;
+    return (int)schedule_index(s, mine);
+}
+
+static void give_back(struct schedule *s, struct schedule_entry *e)
+{
+    e->next_free = s->free_entries;
+    s->free_entries = (uint32_t)schedule_index(s, e) + 1;
+}
+
+void schedule_remove(struct schedule *s, size_t index)
+{
+    assert(index < s->n && !s->entries[index].is_removed);
+    struct schedule_entry *e = &s->entries[index];
+    heap_remove(&s->heap, &e->due);
+    e->is_removed = true;
+    if (e->in_flight == 0)
+        give_back(s, e);
 }
 
 uint64_t schedule_next(const struct schedule *s)
@@ -99,7 +130,10 @@ struct schedule_entry *schedule_take(struct schedule *s, uint64_t now_ns,
 void schedule_done(struct schedule *s, size_t index, bool was_missed)
 {
     assert(index < s->n && s->entries[index].in_flight > 0);
-    s->entries[index].in_flight--;
+    struct schedule_entry *e = &s->entries[index];
+    e->in_flight--;
     if (was_missed)
         s->missed++;
+    if (e->is_removed && e->in_flight == 0)
+        give_back(s, e);
 }

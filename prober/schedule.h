@@ -28,16 +28,22 @@ struct schedule_entry {
     uint32_t target; /* index, the caller's */
     uint8_t protocol, mode;
     uint16_t in_flight, in_flight_max;
+
+    /* The schedule's own. */
+    bool is_removed;    /* waiting for its attempts to end */
+    uint32_t next_free; /* index, one more; 0: none */
 };
 
 struct schedule {
     struct heap heap;
-    size_t n, size;
+    size_t n, size; /* n: entries ever used, the first ones */
     struct schedule_entry *entries;
-    uint64_t missed; /* slots, since the beginning */
+    uint32_t free_entries; /* index of the first one, one more; 0: none */
+    uint64_t missed;       /* slots, since the beginning */
 };
 
-/* Room for `size` entries. 0 or ERR_NOMEM. */
+/* Room for `size` entries, below UINT32_MAX; memory is touched only as they are
+ * used. 0 or ERR_NOMEM. */
 int schedule_init(struct schedule *s, size_t size);
 void schedule_fini(struct schedule *s);
 
@@ -45,6 +51,11 @@ void schedule_fini(struct schedule *s);
  * `name` seed the offset. Returns its index or ERR_BUSY when full. */
 int schedule_add(struct schedule *s, const char *self, const char *name,
                  const struct schedule_entry *e, uint64_t now_ns);
+
+/* No more slots for entry `index`. Attempts of it that are in flight still end
+ * with schedule_done(); only then is the index given out again. It may be read
+ * until the next schedule_add(). */
+void schedule_remove(struct schedule *s, size_t index);
 
 /* When the next slot is due; UINT64_MAX if there are no entries. */
 uint64_t schedule_next(const struct schedule *s);

@@ -63,6 +63,17 @@ static int check_service(const char *service, struct errmsg *msg)
     return 0;
 }
 
+void target_write_text(const struct url *u, struct wr *w)
+{
+    char authority[URL_AUTHORITY_SIZE];
+
+    url_authority(u, authority);
+    wr_text(w, scheme_text(u->scheme));
+    wr_text(w, "://");
+    wr_text(w, authority);
+    wr_text(w, is_grpc_scheme(u) ? "" : u->path);
+}
+
 /* Write all that is kept, one behind the other. Offsets, because the memory
  * moves while it grows. */
 struct layout {
@@ -77,10 +88,7 @@ static struct layout write_all(struct wr *w, const struct url *u,
 
     url_authority(u, authority);
     at.text = w->len;
-    wr_text(w, scheme_text(u->scheme));
-    wr_text(w, "://");
-    wr_text(w, authority);
-    wr_text(w, is_grpc_scheme(u) ? "" : u->path);
+    target_write_text(u, w);
     wr_u8(w, 0);
     at.host = w->len;
     wr_bytes(w, u->host, strlen(u->host) + 1);

@@ -53,6 +53,10 @@ int target_init(struct target *t, const struct url *url, const char *service,
                 struct tls_context *tls, struct errmsg *msg);
 void target_fini(struct target *t);
 
+/* Write the text of a target with this URL. */
+struct wr;
+void target_write_text(const struct url *url, struct wr *w);
+
 /* Set `address` if it is not set yet and `hosts`, the text of a hosts(5)
  * file, names the target's host: the first line of the family ip_first, else
  * the first line of the other one. localhost and names below it are loopback

@@ -17,19 +17,22 @@
 #define NONE  UINT32_MAX
 #define KINDS ((size_t)PROTOCOL_N * MODE_N)
 
-/* A name that some list or window uses. Both generations of the target list
- * and both windows refer to names by number, so that a target which stays
- * across a reload keeps its cells. */
+/* A name that the list or a window uses. They refer to names by number, so that
+ * a target which comes back in another place keeps its cells. */
 struct name {
     char *name, *zone, *region; /* name is NULL: free */
     unsigned refs;
 };
 
-/* One generation of the target list: numbers of names. */
-struct list {
+/* The target list: who is meant by a place and a generation. */
+struct who {
+    uint32_t name; /* its number; NONE: nobody */
     uint32_t generation;
+};
+
+struct list {
     size_t n;
-    uint32_t *names;
+    struct who *places;
 };
 
 /* What a window knows of a name: its cells, one more than the index. */
@@ -67,7 +70,7 @@ struct windows {
 
     struct name *names;
     size_t n_names;
-    struct list lists[2]; /* [0] is current */
+    struct list list;
 
     bool is_started;
     struct window open[2]; /* [0].number < [1].number; [1] only if in use */
@@ -110,10 +113,9 @@ void windows_close(struct windows *w)
 {
     if (!w)
         return;
-    for (size_t i = 0; i < 2; i++) {
-        window_fini(&w->open[i]);
-        free(w->lists[i].names);
-    }
+    window_fini(&w->open[0]);
+    window_fini(&w->open[1]);
+    free(w->list.places);
     for (size_t i = 0; i < w->n_names; i++) {
         free(w->names[i].name);
         free(w->names[i].zone);
@@ -144,9 +146,11 @@ static void name_release(struct windows *w, uint32_t number)
 
 static void list_fini(struct windows *w, struct list *l)
 {
-    for (size_t i = 0; i < l->n; i++)
-        name_release(w, l->names[i]);
-    free(l->names);
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->places[i].name != NONE)
+            name_release(w, l->places[i].name);
+    }
+    free(l->places);
     *l = (struct list){0};
 }
 
@@ -199,7 +203,7 @@ static int index_init(const struct windows *w, struct index *x, size_t more)
     for (size_t i = 0; i < w->n_names; i++) {
         const struct name *n = &w->names[i];
         if (n->name) {
-            struct window_target t = {n->name, n->zone, n->region};
+            struct window_target t = {n->name, n->zone, n->region, 0};
             *index_find(w, x, &t) = (uint32_t)i + 1;
         }
     }
@@ -253,9 +257,7 @@ static bool is_fitting(const char *text)
 
 static bool are_fitting(const struct window_target *targets, size_t n)
 {
-    /* Half, because the frame of a window in which the list was replaced may
-     * have to name the targets of both. */
-    if (n > FRAME_TARGETS_MAX / 2)
+    if (n > WINDOW_TARGETS_MAX)
         return false;
     for (size_t i = 0; i < n; i++) {
         if (!is_fitting(targets[i].name) || !is_fitting(targets[i].zone) ||
@@ -265,65 +267,69 @@ static bool are_fitting(const struct window_target *targets, size_t n)
     return true;
 }
 
-/* Fill list->names; each name in it is referred to once more. */
+/* The number of the target's name, referred to once more; NONE without
+ * memory. */
+static uint32_t name_take(struct windows *w, struct index *x,
+                          const struct window_target *t, size_t *search)
+{
+    uint32_t *slot = index_find(w, x, t);
+    if (*slot == 0) {
+        uint32_t number = name_add(w, t, search);
+        if (number == NONE)
+            return NONE;
+        *slot = number + 1;
+    }
+    w->names[*slot - 1].refs++;
+    return *slot - 1;
+}
+
 static int fill_list(struct windows *w, struct list *list, struct index *x,
                      const struct window_target *targets, size_t n)
 {
     size_t search = 0;
     for (; list->n < n; list->n++) {
         const struct window_target *t = &targets[list->n];
-        uint32_t *slot = index_find(w, x, t);
-        if (*slot == 0) {
-            uint32_t number = name_add(w, t, &search);
-            if (number == NONE)
-                return ERR_NOMEM;
-            *slot = number + 1;
-        }
-        w->names[*slot - 1].refs++;
-        list->names[list->n] = *slot - 1;
+        struct who *who = &list->places[list->n];
+        *who = (struct who){.name = NONE, .generation = t->generation};
+        if (!t->name)
+            continue;
+        who->name = name_take(w, x, t, &search);
+        if (who->name == NONE)
+            return ERR_NOMEM;
     }
     return 0;
 }
 
-int windows_set_targets(struct windows *w, uint32_t generation,
-                        const struct window_target *targets, size_t n)
+int windows_set_targets(struct windows *w, const struct window_target *targets,
+                        size_t n)
 {
-    struct list list = {.generation = generation};
+    struct list list = {0};
     struct index x = {0};
     int err;
 
     if (!are_fitting(targets, n))
         return ERR_TOOBIG;
-    list.names = calloc(n ? n : 1, sizeof(*list.names));
-    err = list.names ? grow_names(w, n) : ERR_NOMEM;
+    list.places = calloc(n ? n : 1, sizeof(*list.places));
+    err = list.places ? grow_names(w, n) : ERR_NOMEM;
     if (!err)
         err = index_init(w, &x, n);
     if (!err)
         err = fill_list(w, &list, &x, targets, n);
-    if (err) {
-        list_fini(w, &list);
-        goto out;
-    }
-
-    /* The same generation again replaces only itself. */
-    bool is_same = w->lists[0].names && w->lists[0].generation == generation;
-    list_fini(w, &w->lists[is_same ? 0 : 1]);
-    if (!is_same)
-        w->lists[1] = w->lists[0];
-    w->lists[0] = list;
-out:
+    /* The old one goes last, so that names which stay are not made anew. */
+    struct list over = err ? list : w->list;
+    if (!err)
+        w->list = list;
+    list_fini(w, &over);
     free(x.slots);
     return err;
 }
 
 static uint32_t find_name(const struct windows *w, const struct sample *s)
 {
-    for (size_t i = 0; i < 2; i++) {
-        const struct list *l = &w->lists[i];
-        if (l->names && l->generation == s->target_gen)
-            return s->target < l->n ? l->names[s->target] : NONE;
-    }
-    return NONE;
+    const struct list *l = &w->list;
+    if (s->target >= l->n || l->places[s->target].generation != s->target_gen)
+        return NONE;
+    return l->places[s->target].name;
 }
 
 /* --- which window ------------------------------------------------------- */
@@ -411,7 +417,7 @@ static int add_target(struct windows *w, struct window *o, struct place *p,
                       uint32_t name)
 {
     if (o->n_targets == FRAME_TARGETS_MAX)
-        return ERR_NOMEM; /* three lists in one window: not worth more */
+        return ERR_NOMEM; /* the whole list replaced in one window */
     void *targets = o->targets;
     int err = make_room(&targets, o->n_targets, &o->targets_size,
                         sizeof(*o->targets), 16);

@@ -43,19 +43,26 @@ struct windows_config {
 struct windows *windows_open(const struct windows_config *c);
 void windows_close(struct windows *w);
 
-/* Who a target index means from now on (all of them, replacing the list);
- * `generation` matches sample.target_gen, samples of another generation are
- * resolved by the generation they carry while it is kept (one older one).
- * Strings are copied; zone and region may be NULL. Returns 0, ERR_NOMEM, or
- * ERR_TOOBIG for more than FRAME_TARGETS_MAX / 2 targets (the frame of a
- * window in which the list was replaced may name the targets of both) or a
- * text above FRAME_NAME_MAX; the old list stays then. A target that is the
- * same in name, zone and region stays one and the same. */
+/* Who a target of the samples means from now on (all of them, replacing what
+ * was there): a sample is of targets[sample.target] if that has the generation
+ * which the sample carries, else of nobody. So a place in the list may change
+ * hands only with another generation, and only when no more samples of the one
+ * before can come; then none is lost or taken for another's, however fast
+ * lists follow each other (prober/lineup.h sees to both).
+ *
+ * Strings are copied; zone and region may be NULL, a name that is NULL is
+ * nobody. Returns 0, ERR_NOMEM, or ERR_TOOBIG for a text above FRAME_NAME_MAX
+ * or more than WINDOW_TARGETS_MAX places; the old list stays then. A target
+ * that is the same in name, zone and region stays one and the same. A frame
+ * has room for FRAME_TARGETS_MAX: if more than these are sampled in one
+ * window, what comes last is refused. */
+#define WINDOW_TARGETS_MAX (2 * FRAME_TARGETS_MAX)
 struct window_target {
     const char *name, *zone, *region;
+    uint32_t generation;
 };
-int windows_set_targets(struct windows *w, uint32_t generation,
-                        const struct window_target *targets, size_t n);
+int windows_set_targets(struct windows *w, const struct window_target *targets,
+                        size_t n);
 
 /* Count a sample; one of a one-off request (job != 0) is passed over. Returns
  * 0, ERR_BAD (unknown target) or ERR_NOMEM: then the attempt is not counted,

@@ -23,6 +23,7 @@ struct world {
     struct plane_status plane;
     struct frame_context context;
     struct frames *frames;
+    struct api_mesh mesh;
     struct sample samples[WORLD_SAMPLES];
 };
 
@@ -42,6 +43,32 @@ static const struct matrix_node world_nodes[] = {
     {"b-1", "b", "r1", false, true},
     {"c-1", "c", "r2", false, true},
 };
+
+static inline void world_set_nodes(struct world *w,
+                                   const struct matrix_node *nodes, size_t n)
+{
+    struct api_nodes *snapshot =
+        api_nodes_open(world_now(), world_now_unix(), NULL);
+    if (!snapshot)
+        abort();
+    for (size_t i = 0; i < n; i++) {
+        struct api_node node = {
+            .kind = i == 0 ? API_KIND_SELF : API_KIND_PEER,
+            .state = API_STATE_STATIC,
+            .name = nodes[i].name,
+            .zone = nodes[i].zone,
+            .region = nodes[i].region,
+            .is_ours = true,
+            .is_probed = i > 0,
+            .is_draining = nodes[i].is_draining,
+            .is_in_matrix = true,
+            .is_source = nodes[i].is_source,
+        };
+        if (api_nodes_add(snapshot, &node))
+            abort();
+    }
+    api_source_set_nodes(&w->source, snapshot);
+}
 
 static void world_names(void *arg, const struct sample *s,
                         struct sample_names *out)
@@ -144,8 +171,6 @@ static inline void world_init(struct world *w)
         .start_unix_ns = world_now_unix() - 60ull * 1000000000u,
         .start_ns = world_now() - 60ull * 1000000000u,
         .frames = w->frames,
-        .nodes = world_nodes,
-        .n_nodes = sizeof(world_nodes) / sizeof(world_nodes[0]),
         .plane = &w->plane,
         .context = &w->context,
         .is_ready = true,
@@ -161,10 +186,114 @@ static inline void world_init(struct world *w)
         .now_ns = world_now,
         .now_unix_ns = world_now_unix,
     };
+    world_set_nodes(w, world_nodes,
+                    sizeof(world_nodes) / sizeof(world_nodes[0]));
+}
+
+/* Tags of a Serf agent that means no good: an escape sequence, NUL, bytes that
+ * are no UTF-8, and two keys that are one once these are replaced. */
+static const char world_tags[] = "\xff\x83"
+                                 "\xa4role\xa7\"\x1b[31m\xc3"
+                                 "\xa2r\x00\xa3web"
+                                 "\xa2r\xff\xa0";
+
+/* A mesh that is on: this node, a peer of the configuration, a suspect member,
+ * one that failed and is held, an agent of Serf's, and an outside target. */
+static inline void world_set_mesh(struct world *w)
+{
+    const uint64_t now = world_now();
+    const uint64_t s = 1000000000u;
+    const struct api_node nodes[] = {
+        {.kind = API_KIND_SELF,
+         .state = API_STATE_ALIVE,
+         .name = "a-1",
+         .zone = "a",
+         .region = "r1",
+         .version = "1.2.3",
+         .addr = {.family = ADDR_V4, .port = 7946, .ip = {10, 0, 0, 1}},
+         .incarnation = 1767225605,
+         .changed_ns = now - 60 * s,
+         .is_ours = true,
+         .is_in_matrix = true,
+         .is_source = true},
+        {.kind = API_KIND_PEER,
+         .state = API_STATE_STATIC,
+         .name = "a-2",
+         .zone = "a",
+         .region = "r1",
+         .probe = "a-2:7443",
+         .is_ours = true,
+         .is_probed = true,
+         .is_in_matrix = true,
+         .is_source = true},
+        {.kind = API_KIND_MEMBER,
+         .state = API_STATE_SUSPECT,
+         .name = "b-1",
+         .zone = "b",
+         .region = "r1",
+         .version = "1.2.2",
+         .probe = "10.0.0.2:7443",
+         .addr = {.family = ADDR_V6, .port = 7946, .ip = {0xfd, [15] = 2}},
+         .incarnation = UINT32_MAX,
+         .changed_ns = now - 1500000000u,
+         .rtt_ns = 812000,
+         .is_ours = true,
+         .is_probed = true,
+         .is_in_matrix = true,
+         .is_source = true},
+        {.kind = API_KIND_MEMBER,
+         .state = API_STATE_FAILED,
+         .name = "c-1",
+         .zone = "c",
+         .region = "r2",
+         .probe = "10.0.0.3:7443",
+         .addr = {.family = ADDR_V4, .port = 7946, .ip = {10, 0, 0, 3}},
+         .changed_ns = now - 4000 * s,
+         .is_ours = true,
+         .is_probed = true,
+         .is_held = true,
+         .is_in_matrix = true,
+         .is_source = true},
+        {.kind = API_KIND_MEMBER,
+         .state = API_STATE_LEAVING,
+         .name = "<\"agent\">\x7f\xff",
+         .addr = {.family = ADDR_V4, .port = 1, .ip = {10, 0, 0, 4}},
+         .meta = {(const uint8_t *)world_tags, sizeof(world_tags) - 1}},
+        {.kind = API_KIND_TARGET,
+         .state = API_STATE_STATIC,
+         .name = "https://outside.example/",
+         .is_probed = true,
+         .is_in_matrix = true},
+    };
+    w->mesh = (struct api_mesh){
+        .is_on = true,
+        .n_keys = 2,
+        .label = "prod",
+        .alive = 2,
+        .suspect = 1,
+        .failed = 1,
+        .stats = {.packets_in = 7,
+                  .bytes_in = 700,
+                  .drops = {[ML_DROP_SEAL] = 3},
+                  .pings = 11,
+                  .health = 1,
+                  .sealed = 12,
+                  .incarnation = 1767225605},
+    };
+    w->source.mesh = &w->mesh;
+    struct api_nodes *n = api_nodes_open(now, world_now_unix(), &w->mesh);
+    if (!n)
+        abort();
+    for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
+        if (api_nodes_add(n, &nodes[i]))
+            abort();
+    }
+    api_source_set_nodes(&w->source, n);
 }
 
 static inline void world_fini(struct world *w)
 {
+    api_source_set_nodes(&w->source, NULL);
     api_cache_close(w->source.cache);
     frames_close(w->frames);
 }

@@ -22,9 +22,9 @@ LAYERS = [
     ("measuring", r"prober/(plane|probe_loop|psock|resolve|responder)_uv\.[ch]",
      "base proto engine host link measuring"),
     ("link", r"prober/link_uv\.[ch]", "base proto host link"),
-    ("engine", r"prober/(probe(_\w+)?|plane_status|responder|sample|schedule|target"
-     r"|window)\.[ch]", "base proto engine"),
-    ("host", r"prober/(clock|config\w*|crypto_mem|env|footprint|hosts|log|slice|tcp_info)\.[ch]",
+    ("engine", r"prober/(aim|lineup|probe(_\w+)?|plane_status|responder|sample|schedule"
+     r"|target|window)\.[ch]", "base proto engine"),
+    ("host", r"prober/(clock|config\w*|crypto_mem|env|footprint|hosts|keys|log|slice|tcp_info)\.[ch]",
      "base proto host"),
     ("door", r"prober/httpd\w*\.[ch]", "base proto host door"),
     ("view", r"prober/(api|metrics)\w*\.[ch]",
@@ -48,7 +48,7 @@ DOORS = {
     r"msgpack.*": r"proto/(frame|ml_msg|serf_msg)\.c",
     r"ares\w*\.h": r"prober/resolve_uv\.c",
     r"yaml\.h": r"prober/config\w*\.c",
-    r"jansson\.h": r"prober/cli_matrix\.c",
+    r"jansson\.h": r"prober/cli_json\.c",
     r"zlib\.h": r"prober/httpd\w*\.c",
     r"uv\.h": r"(prober|mesh)/\w+_uv\.[ch]|prober/(daemon|cli_probe)\.c",
 }

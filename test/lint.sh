@@ -14,7 +14,7 @@ check()
 
 sources=$(find proto mesh prober test -name '*.[ch]')
 scripts=$(find dev .ci packaging test -type f \
-    ! -path '*/corpus/*' ! -path '*/vectors/*' \
+    ! -path '*/corpus/*' ! -path '*/vectors/*' ! -name '*.py' \
     -exec grep -lE '^#!/bin/sh' {} +)
 python=$(find test packaging -name '*.py')
 

@@ -602,8 +602,9 @@ static void listen_addresses_must_not_meet(void **state)
     (void)state;
     check_errors(NODE "api: {listen: \":7443\"}\n",
                  "t:2:15: api.listen is the same as probe.listen\n");
-    check_errors(NODE "probe: {listen: \"127.0.0.1:7946\"}\n",
-                 "t: gossip.listen is the same as probe.listen\n");
+    check_errors(NODE "probe: {listen: \"127.0.0.1:7946\"}\ngossip: {}\n",
+                 "t:3:9: gossip.listen is the same as probe.listen\n");
+    config_free(load(NODE "probe: {listen: \"127.0.0.1:7946\"}\n"));
     check_errors(NODE "api: {listen: \"1.1.1.1:5\"}\n"
                       "gossip: {listen: \"1.1.1.1:5\"}\n",
                  "t:3:18: gossip.listen is the same as api.listen\n");
@@ -856,6 +857,149 @@ static void warns_of_variables_that_name_no_key(void **state)
     config_free(config);
 }
 
+/* ---- gossip ------------------------------------------------------------ */
+
+#define IN_THE_CLEAR                                                    \
+    "gossip.keys_file is not set: gossip is in the clear, and whoever " \
+    "reaches its port can join\n"
+
+static char *label_variable(const char *name)
+{
+    static char label[] = "blue";
+    return strcmp(name, "PROBER_GOSSIP_LABEL") == 0 ? label : NULL;
+}
+
+/* What Kubernetes sets for a service named prober-gossip. */
+static char *service_variable(const char *name)
+{
+    static char port[] = "tcp://10.0.0.1:7946";
+    return strcmp(name, "PROBER_GOSSIP_PORT") == 0 ? port : NULL;
+}
+
+static char *empty_gossip_variable(const char *name)
+{
+    static char empty[] = "";
+    return strncmp(name, "PROBER_GOSSIP_", 14) == 0 ? empty : NULL;
+}
+
+static void gossip_runs_only_when_it_is_asked_for(void **state)
+{
+    (void)state;
+    static const struct {
+        char *(*getenv_fn)(const char *);
+        const char *text;
+        bool is_on;
+    } cases[] = {
+        {no_variable, NODE, false},
+        {no_variable, NODE "gossip:\n", false},
+        {no_variable, NODE "gossip: {}\n", true},
+        {no_variable, NODE "gossip: {label: x}\n", true},
+        {no_variable, NODE "peers: [{name: gossip, host: h}]\n", false},
+        {label_variable, NODE, true},
+        {label_variable, NODE "gossip:\n", true},
+        {service_variable, NODE, false},
+        {empty_gossip_variable, NODE, false},
+        {empty_gossip_variable, NODE "gossip: {}\n", true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct config *c = load_with(cases[i].getenv_fn, cases[i].text);
+        check_u64(c->gossip.is_on, cases[i].is_on);
+        if (cases[i].is_on)
+            check_text(c->warnings, IN_THE_CLEAR);
+        else
+            check_true(c->warnings == NULL);
+        config_free(c);
+    }
+}
+
+static void reads_everything_about_gossip(void **state)
+{
+    (void)state;
+    char text[ADDR_TEXT_SIZE];
+    struct config *c =
+        load(NODE "gossip: {advertise: 10.1.2.3, keys_file: k, "
+                  "accept_plaintext: true, allow: [10.0.0.0/8, \"fd00::/8\", "
+                  "127.0.0.1]}\n");
+    check_text(addr_format(&c->gossip.advertise, text), "10.1.2.3:0");
+    check_true(c->gossip.accepts_plaintext);
+    check_u64(c->gossip.n_allow, 3);
+    check_text(addr_format_ip(&c->gossip.allow[0].base, text), "10.0.0.0");
+    check_u64(c->gossip.allow[0].prefix, 8);
+    check_text(addr_format_ip(&c->gossip.allow[1].base, text), "fd00::");
+    check_u64(c->gossip.allow[2].prefix, 32);
+    check_text(c->warnings,
+               "gossip.accept_plaintext is true: gossip in the clear is "
+               "believed as well; take it out when all nodes have keys\n");
+    config_free(c);
+
+    c = load(NODE "gossip: {advertise: \"[::1]:9\", keys_file: k}\n");
+    check_text(addr_format(&c->gossip.advertise, text), "[::1]:9");
+    check_false(c->gossip.accepts_plaintext);
+    check_true(c->warnings == NULL);
+    config_free(c);
+}
+
+static void refuses_what_gossip_cannot_use(void **state)
+{
+    (void)state;
+    check_errors(NODE "gossip: {advertise: 0.0.0.0, accept_plaintext: \"true\""
+                      ", allow: [10.0.0.1/8, h, \"*.h\", 10.0.0.0/33]}\n",
+                 "t:2:21: gossip.advertise must be an address at which others "
+                 "reach this node, not \"0.0.0.0\"\n"
+                 "t:2:48: gossip.accept_plaintext must be true or false "
+                 "without quotes, not \"true\"\n"
+                 "t:2:64: gossip.allow[0] must be a network (10.0.0.0/8, no "
+                 "bits behind the prefix) or an address, not \"10.0.0.1/8\"\n"
+                 "t:2:76: gossip.allow[1] must be a network (10.0.0.0/8, no "
+                 "bits behind the prefix) or an address, not \"h\"\n"
+                 "t:2:79: gossip.allow[2] must be a network (10.0.0.0/8, no "
+                 "bits behind the prefix) or an address, not \"*.h\"\n"
+                 "t:2:86: gossip.allow[3] must be a network (10.0.0.0/8, no "
+                 "bits behind the prefix) or an address, not "
+                 "\"10.0.0.0/33\"\n");
+    check_errors(NODE "gossip: {advertise: \":7946\"}\n",
+                 "t:2:21: gossip.advertise must be an IP address, with or "
+                 "without a port, not \":7946\"\n");
+    check_errors(NODE "gossip: {advertise: \"[::ffff:169.254.1.1]:1\"}\n",
+                 "t:2:21: gossip.advertise must be an address at which others "
+                 "reach this node, not \"[::ffff:169.254.1.1]:1\"\n");
+    check_errors(NODE "gossip: {accept_plaintext: true}\n",
+                 "t:2:28: gossip.accept_plaintext needs gossip.keys_file "
+                 "beside it\n");
+    char *text = repeat(NODE "gossip: {allow: [", "10.0.0.0/8, ", 65, "]}\n");
+    check_errors(text, "t:2:17: gossip.allow has 65 entries, at most 64 are "
+                       "allowed\n");
+    free(text);
+}
+
+static void an_own_address_outside_of_allow_is_a_warning(void **state)
+{
+    (void)state;
+    static const char outside[] =
+        "gossip.allow does not contain this node's own address: nodes with "
+        "the same list will not take it in\n";
+    static const struct {
+        const char *text, *warnings;
+    } cases[] = {
+        {"advertise: 10.1.2.3", NULL},
+        {"advertise: 192.168.0.1", outside},
+        {"listen: \"10.1.2.3:1\"", NULL},
+        {"listen: \"192.168.0.1:1\"", outside},
+        {"listen: \"192.168.0.1:1\", advertise: 10.1.2.3", NULL},
+        {"listen: \":1\"", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        char text[256];
+        snprintf(text, sizeof(text),
+                 NODE "gossip: {keys_file: k, allow: [10.0.0.0/8], %s}\n",
+                 cases[i].text);
+        struct config *c = load(text);
+        check_text(c->warnings ? c->warnings : "",
+                   cases[i].warnings ? cases[i].warnings : "");
+        config_free(c);
+    }
+}
+
 /* ---- files ------------------------------------------------------------- */
 
 static void a_missing_file_is_a_system_error(void **state)
@@ -924,7 +1068,7 @@ static void every_key_is_documented_with_its_variable(void **state)
             print_error("%s is not documented\n", path);
         check_true(strstr(text, quoted) && strstr(text, name));
     }
-    check_u64(n, 28);
+    check_u64(n, 30);
     free(text);
 }
 
@@ -1024,6 +1168,10 @@ int main(void)
         cmocka_unit_test(variables_override_the_file_and_empty_ones_do_not),
         cmocka_unit_test(errors_of_variables_name_the_variable),
         cmocka_unit_test(checks_across_keys_see_variables),
+        cmocka_unit_test(gossip_runs_only_when_it_is_asked_for),
+        cmocka_unit_test(reads_everything_about_gossip),
+        cmocka_unit_test(refuses_what_gossip_cannot_use),
+        cmocka_unit_test(an_own_address_outside_of_allow_is_a_warning),
         cmocka_unit_test(warns_of_variables_that_name_no_key),
         cmocka_unit_test(a_missing_file_is_a_system_error),
         cmocka_unit_test(a_file_one_byte_too_long_is_refused),

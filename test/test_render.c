@@ -1,6 +1,8 @@
 /* Golden texts, as people see them; then hostile names and answers. */
 #include "prober/cli.h"
+#include "prober/cli_json.h"
 #include "prober/cli_matrix.h"
+#include "prober/cli_members.h"
 #include "prober/cli_render.h"
 
 #include <stdio.h>
@@ -732,6 +734,26 @@ static void refuses_an_answer_that_contradicts_itself(void **state)
     }
 }
 
+static void names_the_first_name_that_repeats_another(void **state)
+{
+    (void)state;
+    static const char *const lists[] = {
+        "[\"b\",\"c\",\"a\",\"c\",\"a\"]",
+        "[\"b\",\"a\",\"c\",\"a\",\"c\"]",
+    };
+    char text[128];
+    struct cli_matrix_view *view;
+    struct errmsg msg;
+
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(text, sizeof text,
+                 "{\"unit\":\"ns\",\"from\":%s,\"to\":[],\"cells\":[]}",
+                 lists[i]);
+        check_i64(parse(text, PHASE_TLS, STAT_P50, &view, &msg), ERR_BAD);
+        check_text(msg.text, "'from'[3] is not a name of its own");
+    }
+}
+
 static void refuses_a_cell_towards_nowhere(void **state)
 {
     (void)state;
@@ -779,10 +801,246 @@ static void finds_the_message_of_an_error(void **state)
                                "\"message\":\"window \\u001b[1m?\"}}";
     struct errmsg msg;
 
-    cli_matrix_error(text, sizeof text - 1, &msg);
+    cli_json_error(text, sizeof text - 1, &msg);
     check_text(msg.text, "window ?[1m?");
-    cli_matrix_error("<html>", 6, &msg);
+    cli_json_error("<html>", 6, &msg);
     check_text(msg.text, "");
+}
+
+/* ---- members ---- */
+
+static const char members_answer[] =
+    "{\"generated_at\":\"2026-01-01T00:00:00.000Z\",\"answered_by\":\"a-1\","
+    "\"mesh\":{\"is_on\":true,\"state\":\"ok\",\"label\":\"prod\","
+    "\"encrypted\":true,\"accepts_plaintext\":false,\"is_holding\":false,"
+    "\"health\":0,\"members\":{\"alive\":3,\"suspect\":1,\"left\":0,"
+    "\"failed\":1}},\"members\":["
+    "{\"name\":\"serf-1\",\"zone\":null,\"region\":null,\"state\":\"alive\","
+    "\"state_age_s\":356400.5,\"address\":\"10.0.0.9:7946\",\"rtt_ns\":null,"
+    "\"is_self\":false,\"is_ours\":false,\"is_probed\":false,"
+    "\"tags\":[{\"key\":\"role\",\"value\":\"web\"}]},"
+    "{\"name\":\"c-1\",\"zone\":\"c\",\"region\":\"r2\",\"state\":\"failed\","
+    "\"state_age_s\":4000,\"address\":\"10.0.0.3:7946\","
+    "\"probe\":\"10.0.0.3:7443\",\"version\":\"1.2.3\",\"is_ours\":true,"
+    "\"is_probed\":true,\"is_held\":true},"
+    "{\"name\":\"b-1\",\"zone\":\"b\",\"region\":\"r1\",\"state\":\"suspect\","
+    "\"state_age_s\":1.5,\"address\":\"10.0.0.2:7946\","
+    "\"probe\":\"10.0.0.2:7443\",\"version\":\"1.2.2\",\"rtt_ns\":812345,"
+    "\"is_ours\":true,\"is_probed\":true,\"is_held\":false},"
+    "{\"name\":\"a-2\",\"zone\":\"a\",\"region\":\"r1\",\"state\":\"static\","
+    "\"state_age_s\":null,\"address\":null,\"probe\":\"a-2:7443\","
+    "\"is_ours\":true,\"is_probed\":false},"
+    "{\"name\":\"a-1\",\"zone\":\"a\",\"region\":\"r1\",\"state\":\"alive\","
+    "\"state_age_s\":245,\"address\":\"10.0.0.1:7946\",\"probe\":null,"
+    "\"version\":\"1.2.3\",\"is_self\":true,\"is_ours\":true}]}";
+
+static int members(struct wr *w, const struct render_style *style,
+                   const char *text, struct errmsg *msg)
+{
+    return cli_members_render(text, strlen(text), style, w, msg);
+}
+
+static void members_are_a_table_with_this_node_first(void **state)
+{
+    (void)state;
+    struct errmsg msg = {""};
+    struct wr w;
+
+    wr_init_grow(&w, TEXT_MAX);
+    check_i64(members(&w, &plain, members_answer, &msg), 0);
+    check_text(text_of(&w),
+               "mesh ok, label prod, encrypted\n"
+               "3 alive, 1 suspect, 1 failed, 0 left\n"
+               "answered by a-1 at 2026-01-01T00:00:00.000Z\n"
+               "\n"
+               "NAME    ZONE  REGION  STATE         FOR    ADDRESS        PROBE"
+               "          RTT     VERSION\n"
+               "a-1 *   a     r1      alive         4m05s  10.0.0.1:7946  -    "
+               "          -       1.2.3\n"
+               "a-2     a     r1      static        -      -              -    "
+               "          -       -\n"
+               "b-1     b     r1      suspect       1s     10.0.0.2:7946  "
+               "10.0.0.2:7443  812 us  1.2.2\n"
+               "c-1     c     r2      failed, held  1h06m  10.0.0.3:7946  "
+               "10.0.0.3:7443  -       1.2.3\n"
+               "serf-1  -     -       alive         4d03h  10.0.0.9:7946  -    "
+               "          -       -\n"
+               "\n"
+               "  *     this node\n"
+               "  held  lost by the mesh, but probed on\n");
+    wr_fini(&w);
+}
+
+/* What `mesh` is rendered as, the first two lines. */
+static const char *heading(struct wr *w, const char *mesh)
+{
+    char text[1024];
+    struct errmsg msg = {""};
+
+    snprintf(text, sizeof text, "{\"members\":[],\"mesh\":%s}", mesh);
+    check_i64(members(w, &plain, text, &msg), 0);
+    char *out = (char *)w->data;
+    text_of(w);
+    *strstr(out, "\nanswered by") = '\0';
+    return out;
+}
+
+static void a_mesh_that_is_open_is_said_loudly(void **state)
+{
+    (void)state;
+    struct wr w;
+
+    wr_init_grow(&w, TEXT_MAX);
+    check_text(heading(&w, "{\"is_on\":true,\"state\":\"alone\","
+                           "\"is_holding\":true,\"health\":3}"),
+               "mesh alone, NOT ENCRYPTED, health 3 (0 is best)\n"
+               "0 alive, 0 suspect, 0 failed, 0 left; nobody else is alive, "
+               "the last known are probed on");
+    check_text(heading(&w, "{\"is_on\":true,\"state\":\"ok\","
+                           "\"encrypted\":true,\"accepts_plaintext\":true}"),
+               "mesh ok, encrypted but ACCEPTS PLAINTEXT\n"
+               "0 alive, 0 suspect, 0 failed, 0 left");
+    check_text(heading(&w, "{\"is_on\":false,\"state\":\"off\"}"),
+               "mesh off: only what is configured");
+    check_text(heading(&w, "null"), "mesh -: only what is configured");
+    wr_fini(&w);
+}
+
+static void no_member_reaches_the_terminal_raw(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"answered_by\":\"\\u001b]0;x\",\"mesh\":{\"is_on\":true,"
+        "\"state\":\"\\u001b[2J\",\"label\":\"\\u009b\"},\"members\":["
+        "{\"name\":\"\\u001b[31m\",\"zone\":\"\\r\\n\",\"region\":\"\\u202e\","
+        "\"state\":\"\\b\",\"address\":\"\\t\",\"probe\":\"\\u007f\","
+        "\"is_probed\":true,\"is_self\":true,\"is_held\":true,"
+        "\"version\":\"\\u00e9\"}]}";
+    struct errmsg msg = {""};
+    struct wr w;
+
+    wr_init_grow(&w, TEXT_MAX);
+    check_i64(members(&w, &plain, text, &msg), 0);
+    for (size_t i = 0; i < w.len; i++)
+        check_true(w.data[i] == '\n' ||
+                   (w.data[i] >= 0x20 && w.data[i] < 0x7f));
+    const char *shown = text_of(&w);
+    check_true(strstr(shown, "?[31m *") != NULL);
+    check_true(strstr(shown, "??") != NULL);
+    check_true(strstr(shown, "?, held") != NULL);
+    wr_fini(&w);
+}
+
+/* How a name of so many `n` and "end" is shown. */
+static void check_shown(size_t len, const char *want)
+{
+    char text[512], name[129];
+    struct errmsg msg = {""};
+    struct wr w;
+
+    memset(name, 'n', len - 3);
+    memcpy(name + len - 3, "end", 4);
+    snprintf(text, sizeof text,
+             "{\"mesh\":null,\"members\":[{\"name\":\"%s\"}]}", name);
+    wr_init_grow(&w, TEXT_MAX);
+    check_i64(members(&w, &plain, text, &msg), 0);
+    check_true(strstr(text_of(&w), want) != NULL);
+    wr_fini(&w);
+}
+
+static void a_long_name_loses_its_front(void **state)
+{
+    (void)state;
+    check_shown(40, "\nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnend  -");
+    check_shown(41, "\n..nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnend  -");
+    check_shown(128, "\n..nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnend  -");
+}
+
+/* A column is a character, however many bytes it has. */
+static void a_long_name_is_cut_between_characters(void **state)
+{
+    (void)state;
+    char text[512], name[2 * 50 + 1];
+    struct errmsg msg = {""};
+    struct wr w;
+
+    for (size_t i = 0; i < 50; i++)
+        memcpy(name + 2 * i, "\xc3\xa9", 3);
+    snprintf(text, sizeof text,
+             "{\"mesh\":null,\"members\":[{\"name\":\"%s\"}]}", name);
+    wr_init_grow(&w, TEXT_MAX);
+    check_i64(members(&w, &plain, text, &msg), 0);
+    check_true(strstr(text_of(&w),
+                      "\n..??????????????????????????????????????  -") != NULL);
+    wr_fini(&w);
+}
+
+static void states_are_coloured_and_said(void **state)
+{
+    (void)state;
+    struct errmsg msg = {""};
+    struct wr w;
+
+    wr_init_grow(&w, TEXT_MAX);
+    check_i64(members(&w, &colored, members_answer, &msg), 0);
+    const char *shown = text_of(&w);
+    check_true(strstr(shown, "\033[1ma-1 *\033[0m") != NULL);
+    check_true(strstr(shown, "\033[38;5;36malive\033[0m") != NULL);
+    check_true(strstr(shown, "\033[38;5;178msuspect\033[0m") != NULL);
+    check_true(strstr(shown, "\033[1;38;5;166mfailed, held\033[0m") != NULL);
+    check_true(strstr(shown, "prod, encrypted\n") != NULL);
+    check_i64(members(&w, &colored,
+                      "{\"members\":[],\"mesh\":{\"is_on\":true}}", &msg),
+              0);
+    shown = text_of(&w);
+    check_true(strstr(shown, "\033[1;38;5;166mNOT ENCRYPTED\033[0m\n") != NULL);
+    wr_fini(&w);
+}
+
+static void refuses_what_is_no_list_of_members(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        "[]",
+        "{}",
+        "{\"members\":{}}",
+        "{\"members\":[1]}",
+        "{\"members\":[{}]}",
+        "{\"members\":[{\"name\":7}]}",
+        "{\"members\":[{\"name\":\"a\"}",
+    };
+    struct wr w;
+
+    wr_init_grow(&w, TEXT_MAX);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct errmsg msg = {""};
+        check_i64(members(&w, &plain, bad[i], &msg), ERR_BAD);
+        check_true(msg.text[0] != '\0');
+        check_u64(w.len, 0);
+    }
+    wr_fini(&w);
+}
+
+/* Cut anywhere, or with any byte changed: an error or a table. */
+static void survives_broken_members(void **state)
+{
+    (void)state;
+    static char text[sizeof members_answer];
+    struct errmsg msg;
+    struct wr w;
+
+    wr_init_grow(&w, TEXT_MAX);
+    for (size_t len = 0; len < sizeof members_answer - 1; len++)
+        check_i64(cli_members_render(members_answer, len, &plain, &w, &msg),
+                  ERR_BAD);
+    for (size_t bit = 0; bit < 8 * (sizeof members_answer - 1); bit++) {
+        memcpy(text, members_answer, sizeof text);
+        text[bit / 8] = (char)(text[bit / 8] ^ (1 << bit % 8));
+        if (!cli_members_render(text, sizeof text - 1, &plain, &w, &msg))
+            text_of(&w);
+    }
+    wr_fini(&w);
 }
 
 int main(void)
@@ -807,9 +1065,18 @@ int main(void)
         cmocka_unit_test(reads_the_matrix_of_the_contract),
         cmocka_unit_test(picks_the_phase_and_the_statistic),
         cmocka_unit_test(refuses_an_answer_that_contradicts_itself),
+        cmocka_unit_test(names_the_first_name_that_repeats_another),
         cmocka_unit_test(refuses_a_cell_towards_nowhere),
         cmocka_unit_test(survives_a_broken_answer),
         cmocka_unit_test(finds_the_message_of_an_error),
+        cmocka_unit_test(members_are_a_table_with_this_node_first),
+        cmocka_unit_test(a_mesh_that_is_open_is_said_loudly),
+        cmocka_unit_test(no_member_reaches_the_terminal_raw),
+        cmocka_unit_test(a_long_name_loses_its_front),
+        cmocka_unit_test(a_long_name_is_cut_between_characters),
+        cmocka_unit_test(states_are_coloured_and_said),
+        cmocka_unit_test(refuses_what_is_no_list_of_members),
+        cmocka_unit_test(survives_broken_members),
     };
     return cmocka_run_group_tests_name("render", tests, NULL, NULL);
 }

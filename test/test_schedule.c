@@ -140,6 +140,108 @@ static void what_is_full_is_skipped_and_counted(void **state)
     schedule_fini(&s);
 }
 
+static void what_is_removed_is_never_due_again(void **state)
+{
+    (void)state;
+    struct schedule s;
+    uint64_t slot_ns;
+
+    check_i64(schedule_init(&s, 2), 0);
+    check_i64(add(&s, "x", SEC, 2, 0), 0);
+    check_i64(add(&s, "y", SEC, 2, 0), 1);
+    schedule_remove(&s, 0);
+    uint64_t offset_ns = s.entries[1].offset_ns;
+    check_u64(schedule_next(&s), offset_ns);
+    check_true(schedule_take(&s, 5 * SEC, &slot_ns) == &s.entries[1]);
+    check_true(!schedule_take(&s, 5 * SEC, &slot_ns));
+    /* Its place serves another, at once since nothing is in flight. */
+    check_i64(add(&s, "z", SEC, 2, 5 * SEC), 0);
+    check_u64(s.entries[0].in_flight, 0);
+    check_i64(add(&s, "more", SEC, 2, 5 * SEC), ERR_BUSY);
+    schedule_remove(&s, 1);
+    schedule_remove(&s, 0);
+    check_u64(schedule_next(&s), UINT64_MAX);
+    schedule_fini(&s);
+}
+
+static void attempts_that_outlive_their_entry_keep_its_place(void **state)
+{
+    (void)state;
+    struct schedule s;
+    uint64_t slot_ns;
+
+    check_i64(schedule_init(&s, 1), 0);
+    check_i64(add(&s, "x", SEC, 2, 0), 0);
+    uint64_t t_ns = schedule_next(&s);
+    check_true(schedule_take(&s, t_ns, &slot_ns) != NULL);
+    check_true(schedule_take(&s, t_ns + SEC, &slot_ns) != NULL);
+    schedule_remove(&s, 0);
+    check_i64(add(&s, "y", SEC, 1, t_ns), ERR_BUSY);
+    schedule_done(&s, 0, false);
+    check_i64(add(&s, "y", SEC, 1, t_ns), ERR_BUSY);
+    schedule_done(&s, 0, false);
+    check_u64(s.missed, 0); /* slots of nobody are not missed */
+    check_i64(add(&s, "y", SEC, 1, t_ns), 0);
+    check_i64(add(&s, "z", SEC, 1, t_ns), ERR_BUSY);
+    check_true(schedule_next(&s) <= t_ns + SEC);
+    schedule_fini(&s);
+}
+
+/* Entries come and go in any order while attempts run: those that stay keep
+ * their beat exactly, and no place is given out twice. */
+static void what_comes_and_goes_leaves_the_others_their_beat(void **state)
+{
+    (void)state;
+    enum { N = 64 };
+    struct schedule s;
+    struct rng rng;
+    bool is_in[N] = {0};
+    unsigned running[N] = {0};
+    uint64_t last_ns[N] = {0}, now_ns = 0, slot_ns;
+
+    rng_seed(&rng, check_seed());
+    check_i64(schedule_init(&s, N), 0);
+    for (int step = 0; step < 20000; step++) {
+        size_t i = (size_t)rng_below(&rng, N);
+        switch (rng_below(&rng, 4)) {
+        case 0: {
+            int at = add(&s, "x", (1 + rng_below(&rng, 5)) * SEC, 3, now_ns);
+            if (at < 0)
+                break;
+            check_true(!is_in[at] && running[at] == 0);
+            is_in[at] = true;
+            last_ns[at] = 0;
+            break;
+        }
+        case 1:
+            if (is_in[i])
+                schedule_remove(&s, i);
+            is_in[i] = false;
+            break;
+        case 2:
+            if (running[i]) {
+                schedule_done(&s, i, false);
+                running[i]--;
+            }
+            break;
+        default: {
+            struct schedule_entry *e;
+            now_ns += rng_below(&rng, SEC);
+            while ((e = schedule_take(&s, now_ns, &slot_ns))) {
+                size_t at = schedule_index(&s, e);
+                check_true(is_in[at]);
+                check_u64((slot_ns - e->offset_ns) % e->interval_ns, 0);
+                check_true(slot_ns > last_ns[at] && slot_ns <= now_ns);
+                last_ns[at] = slot_ns;
+                check_true(++running[at] <= 3);
+            }
+        }
+        }
+        heap_check(&s.heap);
+    }
+    schedule_fini(&s);
+}
+
 /* Nodes, targets, protocols and modes are spread over the interval, on a
  * grid; the same names always give the same place. */
 static void offsets_are_spread_on_a_grid(void **state)
@@ -309,6 +411,9 @@ int main(void)
         cmocka_unit_test(the_caller_gets_its_entry_back),
         cmocka_unit_test(a_stall_is_no_reason_for_a_burst),
         cmocka_unit_test(what_is_full_is_skipped_and_counted),
+        cmocka_unit_test(what_is_removed_is_never_due_again),
+        cmocka_unit_test(attempts_that_outlive_their_entry_keep_its_place),
+        cmocka_unit_test(what_comes_and_goes_leaves_the_others_their_beat),
         cmocka_unit_test(offsets_are_spread_on_a_grid),
         cmocka_unit_test(each_part_of_a_name_moves_the_offset),
         cmocka_unit_test(short_intervals_are_spread_too),

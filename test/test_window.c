@@ -20,15 +20,15 @@ static const struct windows_config config = {"a-1", "a", "r1", 5000};
 static const struct frame_context calm = {.psi_cpu = 5};
 
 static const struct window_target two[] = {
-    {"b-1", "b", "r1"},
-    {"c-1", "c", "r2"},
+    {"b-1", "b", "r1", GEN},
+    {"c-1", "c", "r2", GEN},
 };
 
 static struct windows *opened(void)
 {
     struct windows *w = windows_open(&config);
     check_true(w != NULL);
-    check_i64(windows_set_targets(w, GEN, two, 2), 0);
+    check_i64(windows_set_targets(w, two, 2), 0);
     return w;
 }
 
@@ -427,31 +427,37 @@ static void a_clock_at_1970_is_survived(void **state)
 
 /* --- targets ------------------------------------------------------------ */
 
-static void a_sample_means_the_target_of_its_generation(void **state)
+static void a_sample_means_who_has_its_place_and_generation(void **state)
 {
     (void)state;
-    static const struct window_target other[] = {
-        {"d-1", "d", NULL}, {"b-1", "b", "r1"}, {"b-1", "b2", "r1"}};
+    /* c-1 is gone; its place is another's, b-1 has moved within its own. */
+    static const struct window_target later[] = {{"b-1", "b", "r1", GEN},
+                                                 {"d-1", "d", NULL, GEN + 1},
+                                                 {"b-1", "b2", "r1", GEN + 1},
+                                                 {NULL, NULL, NULL, 0}};
     struct windows *w = opened();
     struct frame f;
     add_at(w, AT(1001), AT(1002)); /* b-1 */
-    check_i64(windows_set_targets(w, GEN + 1, other, 3), 0);
+    check_i64(windows_set_targets(w, later, 4), 0);
     add_at(w, AT(1003), AT(1003)); /* still b-1 */
     struct sample s = sample_at(AT(1004));
+    s.target = 1;
+    check_i64(windows_add(w, &s, AT(1004)), ERR_BAD); /* was c-1 */
     s.target_gen = GEN + 1;
-    s.target = 0; /* d-1 */
+    check_i64(windows_add(w, &s, AT(1004)), 0); /* d-1 */
+    s.target = 2;                               /* another b-1 */
     check_i64(windows_add(w, &s, AT(1004)), 0);
-    s.target = 1; /* the same b-1 */
-    check_i64(windows_add(w, &s, AT(1004)), 0);
-    s.target = 2; /* another b-1 */
-    check_i64(windows_add(w, &s, AT(1004)), 0);
-    s.target_gen = GEN;
+    s.target = 3; /* nobody */
+    s.target_gen = 0;
+    check_i64(windows_add(w, &s, AT(1004)), ERR_BAD);
+    s.target = 0;
+    s.target_gen = GEN + 1;
     check_i64(windows_add(w, &s, AT(1004)), ERR_BAD);
 
     check_i64(cut(w, &calm, &f), 0);
     check_u64(f.n_targets, 3);
     check_text(f.targets[0].name, "b-1");
-    check_u64(f.cells[0].attempts, 3);
+    check_u64(f.cells[0].attempts, 2);
     check_text(f.targets[1].name, "d-1");
     check_text(f.targets[1].region, "");
     check_u64(f.cells[1].attempts, 1);
@@ -461,41 +467,28 @@ static void a_sample_means_the_target_of_its_generation(void **state)
     windows_close(w);
 }
 
-static void only_one_older_generation_is_kept(void **state)
+static void a_target_that_comes_back_elsewhere_is_the_same(void **state)
 {
     (void)state;
-    static const struct window_target none[1];
+    static const struct window_target moved[] = {{"x-1", "x", "r1", GEN + 2},
+                                                 {"b-1", "b", "r1", GEN + 2}};
     struct windows *w = opened();
+    struct frame f;
     add_at(w, AT(1001), AT(1001));
-    check_i64(windows_set_targets(w, GEN + 1, none, 0), 0);
-    add_at(w, AT(1002), AT(1002));
-    check_i64(windows_set_targets(w, GEN + 2, none, 0), 0);
+    check_i64(windows_set_targets(w, moved, 0), 0);
     struct sample s = sample_at(AT(1003));
     check_i64(windows_add(w, &s, AT(1003)), ERR_BAD);
 
     /* Its name is still in the window, and is found again by a new list. */
-    check_i64(windows_set_targets(w, GEN, two, 2), 0);
-    add_at(w, AT(1004), AT(1004));
-    struct frame f;
+    check_i64(windows_set_targets(w, moved, 2), 0);
+    s.target = 1;
+    s.target_gen = GEN + 2;
+    check_i64(windows_add(w, &s, AT(1003)), 0);
     check_i64(cut(w, &calm, &f), 0);
     check_u64(f.n_targets, 1);
     check_u64(f.n_cells, 1);
-    check_u64(f.cells[0].attempts, 3);
+    check_u64(f.cells[0].attempts, 2);
     frame_fini(&f);
-    windows_close(w);
-}
-
-static void setting_the_same_generation_keeps_the_older_one(void **state)
-{
-    (void)state;
-    struct windows *w = opened();
-    check_i64(windows_set_targets(w, GEN + 1, two + 1, 1), 0);
-    check_i64(windows_set_targets(w, GEN + 1, two, 1), 0);
-    add_at(w, AT(1001), AT(1001));
-    struct sample s = sample_at(AT(1001));
-    s.target_gen = GEN + 1;
-    check_i64(windows_add(w, &s, AT(1001)), 0);
-    check_cut(w, 100, 2);
     windows_close(w);
 }
 
@@ -506,19 +499,45 @@ static void too_many_or_too_long_names_keep_the_old_list(void **state)
     char name[FRAME_NAME_MAX + 2];
     memset(name, 'x', sizeof(name));
     name[FRAME_NAME_MAX + 1] = '\0';
-    struct window_target t = {"ok", "z", name};
-    check_i64(windows_set_targets(w, GEN + 1, &t, 1), ERR_TOOBIG);
+    struct window_target t = {"ok", "z", name, GEN + 1};
+    check_i64(windows_set_targets(w, &t, 1), ERR_TOOBIG);
+    add_at(w, AT(1001), AT(1001));
     name[FRAME_NAME_MAX] = '\0';
-    check_i64(windows_set_targets(w, GEN + 1, &t, 1), 0);
-    struct window_target *many =
-        calloc(FRAME_TARGETS_MAX / 2 + 1, sizeof(*many));
+    check_i64(windows_set_targets(w, &t, 1), 0);
+    struct window_target *many = calloc(WINDOW_TARGETS_MAX + 1, sizeof(*many));
     check_true(many != NULL);
-    for (size_t i = 0; i <= FRAME_TARGETS_MAX / 2; i++)
+    for (size_t i = 0; i <= WINDOW_TARGETS_MAX; i++)
         many[i].name = "same";
-    check_i64(windows_set_targets(w, GEN + 2, many, FRAME_TARGETS_MAX / 2 + 1),
-              ERR_TOOBIG);
-    check_i64(windows_set_targets(w, GEN + 2, many, FRAME_TARGETS_MAX / 2), 0);
+    check_i64(windows_set_targets(w, many, WINDOW_TARGETS_MAX + 1), ERR_TOOBIG);
+    check_i64(windows_set_targets(w, many, WINDOW_TARGETS_MAX), 0);
     free(many);
+    windows_close(w);
+}
+
+/* However many were targets for a while: a frame that can be decoded. */
+static void a_window_has_room_for_so_many_targets(void **state)
+{
+    (void)state;
+    enum { N = FRAME_TARGETS_MAX + 100 };
+    static char names[N][16];
+    static struct window_target targets[N];
+    struct windows *w = windows_open(&config);
+    struct frame f;
+    size_t n_counted = 0;
+    for (unsigned i = 0; i < N; i++) {
+        snprintf(names[i], sizeof(names[i]), "node-%u", i);
+        targets[i] = (struct window_target){names[i], "z", "r", GEN};
+    }
+    check_i64(windows_set_targets(w, targets, N), 0);
+    for (unsigned i = 0; i < N; i++) {
+        struct sample s = sample_at(AT(1001));
+        s.target = i;
+        n_counted += windows_add(w, &s, AT(1001)) == 0;
+    }
+    check_u64(n_counted, FRAME_TARGETS_MAX);
+    check_i64(cut(w, &calm, &f), 0);
+    check_u64(f.n_targets, FRAME_TARGETS_MAX);
+    frame_fini(&f);
     windows_close(w);
 }
 
@@ -544,10 +563,14 @@ static void nothing_is_lost_whatever_the_clock_does(void **state)
             now_ns += rng_below(&rng, 2 * SEC);
             if (rng_below(&rng, 60) == 0) /* steps by up to 1000 s */
                 now_ns += rng_below(&rng, AT(2000)) - AT(1000);
-            if (rng_below(&rng, 100) == 0)
-                check_i64(windows_set_targets(w, ++gen, two,
-                                              (size_t)rng_below(&rng, 3)),
-                          0);
+            if (rng_below(&rng, 100) == 0) {
+                gen++;
+                const struct window_target later[] = {{"b-1", "b", "r1", gen},
+                                                      {"c-1", "c", "r2", gen}};
+                check_i64(
+                    windows_set_targets(w, later, (size_t)rng_below(&rng, 3)),
+                    0);
+            }
             struct sample s = sample_at(now_ns - rng_below(&rng, AT(9)));
             s.target_gen = gen;
             s.target = (uint32_t)rng_below(&rng, 2);
@@ -601,10 +624,10 @@ static void a_target_takes_less_than_two_kibibytes(void **state)
     rng_seed(&rng, check_seed());
     for (unsigned i = 0; i < N; i++) {
         snprintf(names[i], sizeof(names[i]), "node-%u", i);
-        targets[i] = (struct window_target){names[i], "zone", "region"};
+        targets[i] = (struct window_target){names[i], "zone", "region", GEN};
     }
     struct windows *w = windows_open(&config);
-    check_i64(windows_set_targets(w, GEN, targets, N), 0);
+    check_i64(windows_set_targets(w, targets, N), 0);
     for (uint64_t round = 0; round < 2; round++) { /* the second knows more */
         size_t before = allocated();
         uint64_t at_s = 1001 + 10 * round;
@@ -679,9 +702,9 @@ int main(void)
         cmocka_unit_test(a_sample_from_before_a_step_back_is_not_in_the_future),
         cmocka_unit_test(who_cuts_too_late_finds_attempts_in_the_second),
         cmocka_unit_test(a_clock_at_1970_is_survived),
-        cmocka_unit_test(a_sample_means_the_target_of_its_generation),
-        cmocka_unit_test(only_one_older_generation_is_kept),
-        cmocka_unit_test(setting_the_same_generation_keeps_the_older_one),
+        cmocka_unit_test(a_sample_means_who_has_its_place_and_generation),
+        cmocka_unit_test(a_target_that_comes_back_elsewhere_is_the_same),
+        cmocka_unit_test(a_window_has_room_for_so_many_targets),
         cmocka_unit_test(too_many_or_too_long_names_keep_the_old_list),
         cmocka_unit_test(nothing_is_lost_whatever_the_clock_does),
         cmocka_unit_test(a_target_takes_less_than_two_kibibytes),

@@ -185,6 +185,47 @@ def memory():
     return out
 
 
+def mesh():
+    rows, text = load("mesh")
+    out = "\n## Membership\n" + text
+    if not rows:
+        return out
+    out += (f"\n{rows[0]['nodes']} nodes on this machine in a namespace of "
+            "their own, AES-256, memberlist's settings for local\nnetworks, "
+            "logging at level info; first our daemons, then Serf agents "
+            "(memberlist 0.2.2).\nOurs probe one protocol every hour, so "
+            "nothing. *CPU* and *traffic* are a node's while nothing\n"
+            f"happens, over {rows[0]['seconds']:.0f} s: datagrams and TCP "
+            "segments sent, and bytes with all headers. *Known* is the\ntime "
+            "from the first process to all knowing all, loading all the "
+            "programs included;\n*missed* that from kill -9 to the first and "
+            "to the last survivor's verdict, median of "
+            f"{len(rows[0]['detection_s'])}.\n\n"
+            "| | resident KiB | anonymous KiB | CPU ms/s | datagrams/s "
+            "| segments/s | bytes/s | known, s | missed, s "
+            "| falsely dead |\n" + "|---" * 10 + "|\n")
+    for r in rows:
+        out += (f"| {'Serf' if r['name'] == 'serf' else '**prober**'} "
+                f"| {r['rss_kib']:.0f} | {r['anon_kib']:.0f} "
+                f"| {r['cpu_ms_per_s']:.2f} | {r['udp_per_s']:.2f} "
+                f"| {r['tcp_per_s']:.2f} | {r['bytes_per_s']:.0f} "
+                f"| {seconds_or_never(r['start_s'])} | {missed(r)} "
+                f"| {r['false_deaths']} |\n")
+    return out
+
+
+def seconds_or_never(value):
+    return "never" if value is None else f"{value:.1f}"
+
+
+def missed(row):
+    seen = [d for d in row["detection_s"] if d]
+    if len(seen) < len(row["detection_s"]):
+        return "not always"
+    first, last = (statistics.median(d[i] for d in seen) for i in (0, 1))
+    return f"{first:.1f} - {last:.1f}"
+
+
 def version(*argv):
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     lines = (done.stdout + done.stderr).strip().splitlines()
@@ -210,12 +251,12 @@ def machine():
             "- " + "; ".join(tools) + "\n"
             "- contestants and server run at nice "
             f"{os.environ.get('BENCH_NICE', '-20')}\n"
-            "- commands: the three scripts in `test/bench`; raw figures are "
+            "- commands: the scripts in `test/bench`; raw figures are "
             "left in `build/bench`\n")
 
 
 def main():
-    text = HEAD + saturated() + rated() + memory() + machine()
+    text = HEAD + saturated() + rated() + memory() + mesh() + machine()
     path = pathlib.Path(os.environ.get("REPORT", ROOT / "docs/benchmarks.md"))
     path.write_text(text)
     print(f"   {path}")

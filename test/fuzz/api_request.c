@@ -113,8 +113,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct world world;
     static struct httpd_stats stats;
-    if (!world.frames)
+    if (!world.frames) {
         world_init(&world);
+        world_set_mesh(&world);
+    }
     const struct httpd_conn_config config = {
         .limits = &httpd_limits_default,
         .handler = api_handle,

@@ -3,6 +3,7 @@
 
 Exit codes: 0 fine, 1 the tool itself failed, 2 usage or configuration error,
 3 the probe ran and failed."""
+import base64
 import http.server
 import json
 import os
@@ -116,7 +117,8 @@ def help_is_no_error_and_explains_every_command():
     overview, complaints = prober("help")
     assert not complaints
     words = re.findall(r"^  ([a-z-]+) ", overview, re.M)
-    assert {"run", "probe", "matrix", "check-config", "version"} <= set(words)
+    assert {"run", "probe", "matrix", "members",
+            "check-config", "version"} <= set(words)
     for word in words:
         text, complaints = prober("help", word)
         assert text and not complaints, word
@@ -125,6 +127,15 @@ def help_is_no_error_and_explains_every_command():
         assert text.startswith(f"usage: prober {word}"), text
         assert not complaints
     assert prober("--help")[0] == prober("-h")[0] == overview
+
+
+def keygen_makes_a_new_key_each_time():
+    keys = [prober("keygen")[0], prober("keygen")[0]]
+    keys.append(json.loads(prober("keygen", "-o", "json")[0])["key"] + "\n")
+    assert len(set(keys)) == 3, keys
+    for key in keys:
+        assert key.endswith("\n") and key.count("\n") == 1
+        assert len(base64.b64decode(key[:-1], validate=True)) == 32
 
 
 def version_speaks_text_and_json():
@@ -138,6 +149,7 @@ def version_speaks_text_and_json():
 
 WRONG = [
     [], ["bogus"], ["--bogus"], ["help", "bogus"],
+    ["keygen", "extra"], ["keygen", "-o", "yaml"],
     ["version", "extra"], ["version", "-o", "yaml"], ["version", "-o"],
     ["run", "--bogus"], ["run", "--config"], ["run", "extra"],
     ["check-config"], ["check-config", "--bogus"],
@@ -171,6 +183,8 @@ WRONG = [
     ["matrix", "--protocol", "x"], ["matrix", "--level", "x"],
     ["matrix", "--mode", "x"], ["matrix", "--window", "x"],
     ["matrix", "-o", "x"],
+    ["members", "extra"], ["members", "--bogus"], ["members", "--api", "x"],
+    ["members", "--api", "https://x/"], ["members", "-o", "x"],
 ]
 
 
@@ -555,10 +569,30 @@ def the_matrix_of_a_running_node_is_shown():
         assert "Connection refused" in line, line
 
 
+def the_members_of_a_running_node_are_shown():
+    with Bed() as bed:
+        a, _ = nodes.start(bed, ["a", "b"])
+        api = f"http://{a.address}:7070"
+        text, complaints = prober("members", "--api", api, "-o", "json")
+        assert not complaints
+        answer = json.loads(text)
+        assert answer["answered_by"] == "a"
+        mine, = [m for m in answer["members"] if m["is_self"]]
+        assert mine["name"] == "a" and mine["zone"] == "zone-a"
+        assert answer["mesh"]["state"] in ("off", "ok", "alone")
+        text, _ = prober("members", "--api", api)
+        assert re.search(r"^a \* +zone-a ", text, re.M), text
+        assert text.isascii() and "this node" in text
+        a.end()
+        _, complaints = prober("members", "--api", api, code=FAILED)
+        line, = lines(complaints)
+        assert "Connection refused" in line, line
+
+
 if __name__ == "__main__":
     tap.run([
         help_is_no_error_and_explains_every_command,
-        version_speaks_text_and_json,
+        keygen_makes_a_new_key_each_time, version_speaks_text_and_json,
         wrong_usage_is_two_and_says_what_is_wrong,
         a_slip_gets_a_suggestion,
         every_error_of_a_file_is_given_with_its_place,
@@ -584,4 +618,5 @@ if __name__ == "__main__":
         a_full_disk_is_a_failure,
         colours_are_for_terminals_that_want_them,
         the_matrix_of_a_running_node_is_shown,
+        the_members_of_a_running_node_are_shown,
     ])

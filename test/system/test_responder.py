@@ -869,7 +869,7 @@ def idle_connections_are_let_go_politely():
             with contextlib.suppress(OSError):
                 stalled.sendall(h2.frame(h2.PING, payload=b"12345678"))
         for name, took in ends.items():
-            assert 0.9 < took < 1.8, (name, took)
+            assert 0.9 < took < 3, (name, took)
         assert data["idle"].startswith(b"HTTP/1.1 200 ")
         for name in "quiet", "stalled":
             frames, _ = h2.parse(data[name])

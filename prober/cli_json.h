@@ -1,0 +1,45 @@
+/* prober/cli_json.h - reading an answer's JSON, for the command line.
+ *
+ * The one door to jansson. Answers come from the network, so nothing here
+ * trusts a type: what is absent or of another type reads as the nothing that
+ * each function names, and NULL is a value like any other absent one. Pure.
+ */
+#ifndef PROBER_CLI_JSON_H
+#define PROBER_CLI_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/base/err.h"
+
+struct json_t; /* opaque: one value of a document, and all below it */
+
+/* Parse a whole document; an object's keys have to differ. Returns it, to be
+ * given to cli_json_close(), or NULL with `msg` set. All that is read from it
+ * lives as long as it. */
+struct json_t *cli_json_open(const char *text, size_t len, struct errmsg *msg);
+void cli_json_close(struct json_t *root); /* NULL is allowed */
+
+const struct json_t *cli_json_get(const struct json_t *object, const char *key);
+bool cli_json_is_array(const struct json_t *v);
+bool cli_json_is_object(const struct json_t *v);
+size_t cli_json_count(const struct json_t *array); /* else 0 */
+const struct json_t *cli_json_at(const struct json_t *array, size_t i);
+const char *cli_json_text(const struct json_t *v); /* else NULL */
+
+/* Members of an object. */
+const char *cli_json_text_of(const struct json_t *object, const char *key,
+                             const char *otherwise);
+/* A whole number that is not negative, else 0. */
+uint64_t cli_json_u64_of(const struct json_t *object, const char *key);
+/* A number that is not negative, else -1. */
+double cli_json_number_of(const struct json_t *object, const char *key);
+/* true, else false. */
+bool cli_json_bool_of(const struct json_t *object, const char *key);
+
+/* The message of {"error":{"code":..,"message":..}}, fit for a terminal, or
+ * "". */
+void cli_json_error(const char *text, size_t len, struct errmsg *msg);
+
+#endif /* PROBER_CLI_JSON_H */
