@@ -5,11 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/base/buf.h"
 #include "proto/base/err.h"
+#include "proto/base/siphash.h"
 
 /* An encoded frame and its key. */
 struct frames_entry {
     uint64_t window, epoch_ms;
+    uint64_t hash;
+    uint64_t closed_ns;
     unsigned refs; /* the set and each cursor that stands here */
     size_t len;
     char origin[]; /* with its NUL, then the encoding */
@@ -20,6 +24,7 @@ struct frames_entry {
  * arrays do: a frame mostly belongs to the newest window. */
 struct slot {
     uint64_t window;
+    uint64_t hash; /* xor of theirs */
     struct frames_entry **entries;
     size_t n, size;
 };
@@ -30,6 +35,9 @@ struct frames {
     size_t n_slots, slots_size;
     size_t count, bytes;
     uint64_t now_window; /* of the last frames_expire(), 0: never told */
+    uint64_t given_up;   /* newest window dropped for want of room, 0: none */
+    void (*on_added)(void *arg, const void *data, size_t len); /* or NULL */
+    void *listener;
 };
 
 static size_t entry_head(const char *origin)
@@ -146,14 +154,24 @@ static bool is_too_new(const struct frames *f, uint64_t window)
            window - f->now_window > FRAMES_AHEAD_MAX;
 }
 
-static bool is_known(const struct frames *f, const struct frame_reader *key)
+static const struct slot *slot_of(const struct frames *f, uint64_t window)
+{
+    size_t at = find_slot(f, window);
+    return at < f->n_slots && f->slots[at].window == window ? &f->slots[at]
+                                                            : NULL;
+}
+
+static const struct frames_entry *find_known(const struct frames *f,
+                                             const char *origin,
+                                             uint64_t epoch_ms, uint64_t window)
 {
     bool known = false;
-    size_t at = find_slot(f, key->window);
-    if (at < f->n_slots && f->slots[at].window == key->window)
-        find_entry(&f->slots[at], key->origin, key->epoch_ms, &known);
-    return known;
+    const struct slot *s = slot_of(f, window);
+    size_t i = s ? find_entry(s, origin, epoch_ms, &known) : 0;
+    return known ? s->entries[i] : NULL;
 }
+
+/* ---- room ---- */
 
 /* Let older windows go until `bytes` more fit. */
 static bool make_space(struct frames *f, uint64_t window, size_t bytes)
@@ -161,9 +179,78 @@ static bool make_space(struct frames *f, uint64_t window, size_t bytes)
     if (bytes > f->limits.bytes_max)
         return false;
     while (f->bytes > f->limits.bytes_max - bytes) {
-        if (f->n_slots == 0 || f->slots[0].window >= window)
+        /* What is ahead of the clock drives out nobody: it may be made up. */
+        if (f->n_slots == 0 || f->slots[0].window >= window ||
+            (f->now_window && window > f->now_window + 1))
             return false;
+        f->given_up = f->slots[0].window;
         drop_slot(f, 0);
+    }
+    return true;
+}
+
+/* The frames of an origin in a slot are neighbours: from *first, so many. */
+static size_t of_origin(const struct slot *s, const char *origin, size_t *first)
+{
+    bool known;
+    size_t n = 0;
+    *first = find_entry(s, origin, 0, &known);
+    while (*first + n < s->n && !strcmp(s->entries[*first + n]->origin, origin))
+        n++;
+    return n;
+}
+
+static void drop_entry(struct frames *f, size_t at, size_t i)
+{
+    struct slot *s = &f->slots[at];
+    struct frames_entry *e = s->entries[i];
+    f->bytes -= entry_bytes(e);
+    f->count--;
+    s->hash ^= e->hash;
+    s->n--;
+    memmove(&s->entries[i], &s->entries[i + 1],
+            (s->n - i) * sizeof(s->entries[0]));
+    entry_release(e);
+    if (s->n == 0)
+        drop_slot(f, at);
+}
+
+static size_t origin_bytes(const struct frames *f, const char *origin)
+{
+    size_t bytes = 0, first;
+    for (size_t at = 0; at < f->n_slots; at++) {
+        const struct slot *s = &f->slots[at];
+        size_t n = of_origin(s, origin, &first);
+        for (size_t i = first; i < first + n; i++)
+            bytes += entry_bytes(s->entries[i]);
+    }
+    return bytes;
+}
+
+/* Does its origin have a share left for it? Its older frames go first. */
+static bool make_share(struct frames *f, const struct frames_entry *e)
+{
+    size_t max = f->limits.origin_bytes_max;
+    size_t first, bytes = entry_bytes(e);
+    const struct slot *same = slot_of(f, e->window);
+    if (f->limits.epochs_max && same &&
+        of_origin(same, e->origin, &first) >= f->limits.epochs_max)
+        return false;
+    if (!max)
+        return true;
+    if (bytes > max)
+        return false;
+    size_t held = origin_bytes(f, e->origin);
+    size_t at = 0;
+    while (held > max - bytes) {
+        if (at == f->n_slots || f->slots[at].window >= e->window)
+            return false;
+        if (!of_origin(&f->slots[at], e->origin, &first)) {
+            at++;
+            continue;
+        }
+        held -= entry_bytes(f->slots[at].entries[first]);
+        drop_entry(f, at, first);
     }
     return true;
 }
@@ -200,7 +287,8 @@ static struct slot *open_slot(struct frames *f, uint64_t window)
 }
 
 static struct frames_entry *entry_new(const struct frame_reader *key,
-                                      const void *data, size_t len)
+                                      const void *data, size_t len,
+                                      uint64_t closed_ns)
 {
     size_t head = entry_head(key->origin);
     struct frames_entry *e = malloc(head + len);
@@ -208,6 +296,8 @@ static struct frames_entry *entry_new(const struct frame_reader *key,
         return NULL;
     e->window = key->window;
     e->epoch_ms = key->epoch_ms;
+    e->hash = frames_hash(key->origin, key->epoch_ms, key->window);
+    e->closed_ns = closed_ns;
     e->refs = 1;
     e->len = len;
     memcpy(e->origin, key->origin, strlen(key->origin) + 1);
@@ -236,43 +326,43 @@ static int insert(struct frames *f, struct frames_entry *e)
             (s->n - at) * sizeof(struct frames_entry *));
     s->entries[at] = e;
     s->n++;
+    s->hash ^= e->hash;
     f->count++;
     f->bytes += entry_bytes(e);
     return 0;
 }
 
+static void show(const struct frames_entry *e, struct frames_item *out)
+{
+    *out = (struct frames_item){
+        .origin = e->origin,
+        .epoch_ms = e->epoch_ms,
+        .window = e->window,
+        .hash = e->hash,
+        .data = entry_data(e),
+        .len = e->len,
+        .closed_ns = e->closed_ns,
+    };
+}
+
+void frames_listen(struct frames *f,
+                   void (*on_added)(void *arg, const void *data, size_t len),
+                   void *arg)
+{
+    f->on_added = on_added;
+    f->listener = arg;
+}
+
 int frames_add(struct frames *f, const void *data, size_t len)
 {
-    struct frame_reader key;
-    int err = frame_reader_open(&key, data, len);
-    if (err)
-        return err;
-    /* Most that comes twice or too late is refused by its head alone. */
-    if (is_too_old(f, key.window))
-        return ERR_CLOSED;
-    if (is_too_new(f, key.window))
-        return ERR_BAD;
-    if (is_known(f, &key))
-        return ERR_BUSY;
-    err = frame_reader_check(&key);
-    if (err)
-        return err;
-
-    struct frames_entry *e = entry_new(&key, data, len);
-    if (!e)
-        err = ERR_NOMEM;
-    else if (!make_space(f, e->window, entry_bytes(e)))
-        err = ERR_TOOBIG;
-    else
-        err = insert(f, e);
-    if (err)
-        free(e);
-    return err;
+    return frames_put(f, data, len, 0, NULL);
 }
 
 void frames_expire(struct frames *f, uint64_t now_unix_s)
 {
     f->now_window = now_unix_s / FRAME_WINDOW_S;
+    if (f->given_up > f->now_window) /* the clock was set back */
+        f->given_up = 0;
     while (f->n_slots > 0 && is_too_old(f, f->slots[0].window))
         drop_slot(f, 0);
     while (f->n_slots > 0 && is_too_new(f, f->slots[f->n_slots - 1].window))
@@ -314,6 +404,135 @@ bool frames_next(const struct frames *f, struct frames_cursor *c,
     *data = entry_data(next);
     *len = next->len;
     return true;
+}
+
+/* ---- comparing and passing on ---- */
+
+uint64_t frames_hash(const char *origin, uint64_t epoch_ms, uint64_t window)
+{
+    static const uint64_t key[2] = {UINT64_C(0x70726f6265722066),
+                                    UINT64_C(0x72616d6520736574)};
+    uint8_t text[16 + FRAME_NAME_MAX + 1];
+    struct wr w;
+    wr_init_fixed(&w, text, sizeof(text));
+    wr_be64(&w, epoch_ms);
+    wr_be64(&w, window);
+    wr_text(&w, origin);
+    assert(!wr_err(&w));
+    return siphash(key, text, w.len);
+}
+
+int frames_put(struct frames *f, const void *data, size_t len,
+               uint64_t closed_ns, struct frames_item *out)
+{
+    struct frames_item none;
+    struct frame_reader key;
+    if (!out)
+        out = &none;
+    *out = (struct frames_item){0};
+    int err = frame_reader_open(&key, data, len);
+    if (err)
+        return err;
+    /* Most that comes twice or too late is refused by its head alone. */
+    if (is_too_old(f, key.window))
+        return ERR_CLOSED;
+    if (is_too_new(f, key.window))
+        return ERR_BAD;
+    const struct frames_entry *known =
+        find_known(f, key.origin, key.epoch_ms, key.window);
+    if (known) {
+        show(known, out);
+        return ERR_BUSY;
+    }
+    err = frame_reader_check(&key);
+    if (err)
+        return err;
+
+    struct frames_entry *e = entry_new(&key, data, len, closed_ns);
+    if (!e)
+        err = ERR_NOMEM;
+    else if (!make_share(f, e) || !make_space(f, e->window, entry_bytes(e)))
+        err = ERR_TOOBIG;
+    else
+        err = insert(f, e);
+    if (err) {
+        free(e);
+        return err;
+    }
+    show(e, out);
+    if (f->on_added)
+        f->on_added(f->listener, data, len);
+    return 0;
+}
+
+void frames_window(const struct frames *f, uint64_t window,
+                   struct frames_window *out)
+{
+    const struct slot *s = slot_of(f, window);
+    *out = (struct frames_window){.window = window};
+    if (!s)
+        return;
+    out->n = s->n;
+    out->hash = s->hash;
+}
+
+bool frames_item(const struct frames *f, uint64_t window, size_t i,
+                 struct frames_item *out)
+{
+    const struct slot *s = slot_of(f, window);
+    if (!s || i >= s->n)
+        return false;
+    show(s->entries[i], out);
+    return true;
+}
+
+bool frames_find(const struct frames *f, const char *origin, uint64_t epoch_ms,
+                 uint64_t window, struct frames_item *out)
+{
+    const struct frames_entry *e = find_known(f, origin, epoch_ms, window);
+    if (e)
+        show(e, out);
+    return e != NULL;
+}
+
+uint64_t frames_floor(const struct frames *f)
+{
+    uint64_t kept = retention_windows(f);
+    uint64_t oldest = f->now_window > kept ? f->now_window - kept : 0;
+    return f->given_up && oldest <= f->given_up ? f->given_up + 1 : oldest;
+}
+
+bool frames_is_ahead(const struct frames *f, uint64_t window)
+{
+    return is_too_new(f, window);
+}
+
+uint64_t frames_newest(const struct frames *f)
+{
+    return f->n_slots ? f->slots[f->n_slots - 1].window : 0;
+}
+
+void frames_check(const struct frames *f)
+{
+    size_t count = 0, bytes = 0;
+    for (size_t at = 0; at < f->n_slots; at++) {
+        const struct slot *s = &f->slots[at];
+        uint64_t hash = 0;
+        assert(s->n > 0 && s->n <= s->size);
+        assert(at == 0 || s[-1].window < s->window);
+        for (size_t i = 0; i < s->n; i++) {
+            const struct frames_entry *e = s->entries[i];
+            assert(e->window == s->window && e->refs > 0);
+            assert(i == 0 ||
+                   compare(s->entries[i - 1], e->origin, e->epoch_ms) < 0);
+            hash ^= e->hash;
+            bytes += entry_bytes(e);
+        }
+        assert(hash == s->hash);
+        count += s->n;
+    }
+    assert(count == f->count);
+    assert(bytes == f->bytes && bytes <= f->limits.bytes_max);
 }
 
 void frames_cursor_fini(struct frames_cursor *c)

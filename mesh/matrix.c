@@ -431,6 +431,9 @@ static int next_frame(struct matrix *m)
     assert(!err); /* it was checked when it was added */
     if (f->window > m->last)
         return 0;
+    if (m->query.is_usable &&
+        !m->query.is_usable(m->query.usable_arg, f->origin))
+        return 0;
 
     err = reserve_targets(m, f->n_targets);
     if (!err)
@@ -603,14 +606,24 @@ static void finish_cell(struct matrix *m)
         c->state = CELL_DRAINING;
 }
 
+struct matrix_windows matrix_windows(const struct matrix_query *q)
+{
+    uint64_t now_s = q->now_unix_ns / NS_PER_S;
+    uint64_t settle_s = q->is_past ? 0 : MATRIX_SETTLE_S;
+    uint64_t settled_s = now_s > settle_s ? now_s - settle_s : 0;
+    uint64_t n = (q->window_s + FRAME_WINDOW_S - 1) / FRAME_WINDOW_S;
+    uint64_t end = settled_s / FRAME_WINDOW_S;
+    struct matrix_windows w = {.first = end > n ? end - n : 0};
+    w.last = q->is_past ? (end > 0 ? end - 1 : 0)
+                        : now_s / FRAME_WINDOW_S + FRAMES_AHEAD_MAX;
+    return w;
+}
+
 static void set_windows(struct matrix *m)
 {
-    uint64_t now_s = m->query.now_unix_ns / NS_PER_S;
-    uint64_t settled_s = now_s > MATRIX_SETTLE_S ? now_s - MATRIX_SETTLE_S : 0;
-    uint64_t n = (m->query.window_s + FRAME_WINDOW_S - 1) / FRAME_WINDOW_S;
-    uint64_t end = settled_s / FRAME_WINDOW_S;
-    m->first = end > n ? end - n : 0;
-    m->last = now_s / FRAME_WINDOW_S + FRAMES_AHEAD_MAX;
+    struct matrix_windows w = matrix_windows(&m->query);
+    m->first = w.first;
+    m->last = w.last;
 }
 
 static void set_seed(struct matrix *m)

@@ -64,7 +64,18 @@ struct matrix_query {
     int protocol;      /* enum probe_protocol, -1: all */
     int mode;          /* enum probe_mode, -1: all */
     uint64_t now_unix_ns;
+    bool is_past; /* only windows that had ended by now_unix_ns count */
+    /* May frames of this origin count? NULL: all may. For origins whose clock
+     * is wrong: their windows are not those of the others. */
+    bool (*is_usable)(void *arg, const char *origin);
+    void *usable_arg;
 };
+
+/* The windows that a question is about. */
+struct matrix_windows {
+    uint64_t first, last;
+};
+struct matrix_windows matrix_windows(const struct matrix_query *q);
 
 /* A node that should be there whether or not frames mention it. */
 struct matrix_node {

@@ -8,7 +8,8 @@
 #include "proto/base/rng.h"
 #include "test/check.h"
 
-static const struct frames_limits roomy = {300, 32u << 20};
+static const struct frames_limits roomy = {.retention_s = 300,
+                                           .bytes_max = 32u << 20};
 
 struct encoded {
     uint8_t data[4096];
@@ -181,7 +182,7 @@ static void oldest_windows_go_when_the_budget_is_full(void **state)
     check_true(one > made("a", 1, 100, 0).len); /* bookkeeping counts */
     frames_close(f);
 
-    struct frames_limits three = {300, 3 * one};
+    struct frames_limits three = {.retention_s = 300, .bytes_max = 3 * one};
     f = frames_open(&three);
     check_i64(add(f, "a", 1, 100, 0), 0);
     check_i64(add(f, "a", 1, 101, 0), 0);
@@ -197,7 +198,7 @@ static void oldest_windows_go_when_the_budget_is_full(void **state)
     check_seen(f, 0, "d/1/102/0 ");
     frames_close(f);
 
-    struct frames_limits tiny = {300, one - 1};
+    struct frames_limits tiny = {.retention_s = 300, .bytes_max = one - 1};
     f = frames_open(&tiny);
     check_i64(add(f, "a", 1, 100, 0), ERR_TOOBIG);
     check_u64(frames_count(f), 0);
@@ -389,7 +390,7 @@ static void the_budget_holds(void **state)
 {
     (void)state;
     struct rng rng;
-    struct frames_limits small = {300, 4000};
+    struct frames_limits small = {.retention_s = 300, .bytes_max = 4000};
 
     rng_seed(&rng, check_seed());
     for (int round = 0; round < 50; round++) {

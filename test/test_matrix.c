@@ -14,7 +14,8 @@
 /* Window 100 is 1000 s .. 1010 s. NOW is 4.5 s after its end. */
 #define NOW (1014 * SEC + 500 * MS)
 
-static const struct frames_limits limits = {36000, 64u << 20};
+static const struct frames_limits limits = {.retention_s = 36000,
+                                            .bytes_max = 64u << 20};
 
 /* A frame in the making, on fixed memory. */
 struct sheet {

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "test/sim/frames.h"
 #include "test/sim/quality.h"
 #include "test/sim/sim.h"
 
@@ -162,6 +163,8 @@ static int run_one(const struct options *o, uint64_t seed, struct total *t,
     running = NULL;
     if (!is_silent)
         report(s);
+    if (!is_silent)
+        sim_frames_report(s);
     int verdict = (int)s->verdict;
     if (hash)
         *hash = s->hash;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "test/sim/frames.h"
 #include "test/sim/net.h"
 #include "test/sim/oracle.h"
 
@@ -52,6 +53,8 @@ void node_init(struct sim *s, uint32_t index, struct rng *dice)
     n->drift_ppm = (int)rng_below(dice, spread) - p->drift_ppm_max;
     n->skew_s = (int64_t)rng_below(dice, 2 * p->skew_s_max + 1) -
                 (int64_t)p->skew_s_max;
+    if (p->has_liar_clock && index == p->n - 1)
+        n->skew_s = rng_below(dice, 2) ? 45 : -75;
     n->meta_len = p->meta_len;
     for (size_t i = 0; i < n->meta_len; i++)
         n->meta[i] = (uint8_t)('a' + rng_below(dice, 26));
@@ -144,6 +147,7 @@ static void carry_out(struct sim *s, struct node *n,
         resolve(s, n, e);
         break;
     case MESH_USER:
+        sim_frames_on_user(s, n, e->data);
         break;
     case MESH_EVENT:
         on_event(s, n, e, call);
@@ -171,11 +175,19 @@ static void arm(struct sim *s, struct node *n)
 static void drain(struct sim *s, struct node *n, enum sim_call call)
 {
     struct mesh_effect e;
+    n->is_draining = true;
     while (mesh_next(n->mesh, &e))
         carry_out(s, n, &e, call);
+    n->is_draining = false;
     n->inputs++;
     oracle_after(s, n);
     arm(s, n);
+}
+
+void node_kick(struct sim *s, struct node *n)
+{
+    if (!n->is_draining)
+        drain(s, n, CALL_OTHER);
 }
 
 /* ---- a process ---- */
@@ -247,6 +259,7 @@ void node_start(struct sim *s, struct node *n, bool moves)
     n->is_leaving = n->has_left = false;
     s->endpoints[n->endpoint].owner = n->index;
     oracle_on_start(s, n);
+    sim_frames_start(s, n);
     drain(s, n, CALL_OTHER);
 }
 
@@ -262,6 +275,7 @@ void node_kill(struct sim *s, struct node *n)
         return;
     count_life(s, n);
     net_kill(s, n, s->plan.vanishes);
+    sim_frames_stop(s, n);
     mesh_close(n->mesh);
     n->mesh = NULL;
     s->endpoints[n->endpoint].owner = SIM_NOBODY;

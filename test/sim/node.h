@@ -34,6 +34,9 @@ void node_on_gone(struct sim *s, struct node *n, uint32_t id);
 void node_on_resolved(struct sim *s, struct node *n, uint32_t seed,
                       const struct addr *addrs, size_t count);
 
+/* After a call of mesh_send(): carry out what follows. */
+void node_kick(struct sim *s, struct node *n);
+
 /* Its monotonic clock, and when that will show `local_ns`. */
 uint64_t node_clock(const struct node *n, uint64_t now_ns);
 uint64_t node_when(const struct node *n, uint64_t local_ns);

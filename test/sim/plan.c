@@ -40,6 +40,9 @@ static const char *const canary_names[CANARY_N] = {
     [CANARY_OLD_EVIDENCE] = "old-evidence",
     [CANARY_START_LOW] = "start-low",
     [CANARY_ANY_ACK] = "any-ack",
+    [CANARY_FRAMES_WANT_NOTHING] = "want-nothing",
+    [CANARY_FRAMES_WRONG_SUM] = "wrong-sum",
+    [CANARY_FRAMES_ALTER] = "alter",
 };
 
 const char *fault_name(enum fault_kind kind)
@@ -397,7 +400,107 @@ static void odd(struct plan *p)
     hostile(p, HOSTILE_ODD, 50);
 }
 
+/* ---- frames ---- */
+
+static void frames_on(struct plan *p)
+{
+    p->frame_cells = 4;
+    p->zones = p->n < 25 ? 3 : 5;
+    p->near_ns = SIM_MS / 2;
+    p->far_ns = 20 * SIM_MS;
+    p->jitter_ns = 5 * SIM_MS;
+    p->meta_len = 0;
+}
+
+/* All of it at once, drawn from the seed. */
+static void frames_swarm(struct plan *p)
+{
+    struct rng r;
+    rng_seed(&r, p->seed ^ UINT64_C(0xf4a));
+    frames_on(p);
+    p->frame_cells = (unsigned)between(&r, 1, 12);
+    p->safety_ns = 120 * SIM_S;
+    p->loss_ppm = coin(&r, 3) ? 0 : (uint32_t)rng_below(&r, 300000);
+    p->calm_loss_ppm = p->loss_ppm < 100000 ? p->loss_ppm : 100000;
+    p->duplicate_ppm = coin(&r, 2) ? 20000 : 0;
+    p->reorder_ppm = coin(&r, 2) ? 50000 : 0;
+    p->corrupt_ppm = p->seals && coin(&r, 2) ? 10000 : 0;
+    p->drift_ppm_max = coin(&r, 2) ? 100 : 0;
+    p->has_liar_clock = coin(&r, 3);
+    enum fault_kind kinds[] = {FAULT_HALVES,  FAULT_ONE_WAY, FAULT_ISOLATE,
+                               FAULT_NO_UDP,  FAULT_NO_TCP,  FAULT_FREEZE,
+                               FAULT_SLOW,    FAULT_CRASH,   FAULT_RESTART,
+                               FAULT_ROLLING, FAULT_LEAVE};
+    unsigned n = (unsigned)rng_below(&r, 4);
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t at_s = between(&r, 10, 80);
+        add_fault(p, kinds[rng_below(&r, sizeof(kinds) / sizeof(kinds[0]))],
+                  at_s, at_s + between(&r, 5, 35), 1 + p->n / 5);
+    }
+}
+
+static void frames_split(struct plan *p)
+{
+    split(p);
+    frames_on(p);
+}
+
+static void frames_crash(struct plan *p)
+{
+    crash(p);
+    frames_on(p);
+}
+
+static void frames_freeze(struct plan *p)
+{
+    freeze(p);
+    frames_on(p);
+}
+
+static void frames_skew(struct plan *p)
+{
+    frames_on(p);
+    p->safety_ns = 120 * SIM_S;
+    p->has_liar_clock = true;
+}
+
+/* For figures: a mesh that has found itself, three windows, and loss. */
+static void frames_figures(struct plan *p, unsigned loss_percent)
+{
+    frames_on(p);
+    p->is_measurement = true;
+    p->start_spread_ns = 5 * SIM_S;
+    p->frames_from_ns = 40 * SIM_S;
+    p->safety_ns = 71 * SIM_S;
+    p->loss_ppm = loss_percent * 10000;
+    p->sees_wire = false;
+    p->check_every = 0;
+}
+
+static void frames_0(struct plan *p)
+{
+    frames_figures(p, 0);
+}
+
+static void frames_10(struct plan *p)
+{
+    frames_figures(p, 10);
+}
+
+static void frames_30(struct plan *p)
+{
+    frames_figures(p, 30);
+}
+
 static const struct scenario scenarios[] = {
+    {"frames", "frames, and anything that hurts them", 10, frames_swarm},
+    {"frames-split", "frames of two halves", 10, frames_split},
+    {"frames-crash", "frames of those who come back", 10, frames_crash},
+    {"frames-freeze", "frames of those who stand still", 10, frames_freeze},
+    {"frames-skew", "frames of a node that is a minute off", 8, frames_skew},
+    {"frames-0", "figures: no loss", 30, frames_0},
+    {"frames-10", "figures: 10 % loss", 30, frames_10},
+    {"frames-30", "figures: 30 % loss", 30, frames_30},
     {"quiet", "nothing happens", 5, quiet},
     {"split", "two halves for two minutes", 8, split},
     {"one-way", "half of them deaf to the rest", 8, one_way},
@@ -453,13 +556,22 @@ void plan_list(void)
 void plan_canary(struct plan *p, unsigned canary, uint64_t seed, unsigned n)
 {
     static const char *const aims[CANARY_N] = {
-        [CANARY_NONE] = "quiet",          [CANARY_REFUTE_SAME] = "swarm",
-        [CANARY_SUSPECT_STAYS] = "swarm", [CANARY_BELIEVE_DEAD] = "swarm",
-        [CANARY_OVERFLOW] = "swarm",      [CANARY_TAKEOVER] = "steal",
-        [CANARY_NO_REJOIN] = "split",     [CANARY_REFLECT] = "reflect",
-        [CANARY_STALL_ACCUSES] = "swarm", [CANARY_UNBOUNDED] = "names",
-        [CANARY_OLD_EVIDENCE] = "old",    [CANARY_START_LOW] = "swarm",
+        [CANARY_NONE] = "quiet",
+        [CANARY_REFUTE_SAME] = "swarm",
+        [CANARY_SUSPECT_STAYS] = "swarm",
+        [CANARY_BELIEVE_DEAD] = "swarm",
+        [CANARY_OVERFLOW] = "swarm",
+        [CANARY_TAKEOVER] = "steal",
+        [CANARY_NO_REJOIN] = "split",
+        [CANARY_REFLECT] = "reflect",
+        [CANARY_STALL_ACCUSES] = "swarm",
+        [CANARY_UNBOUNDED] = "names",
+        [CANARY_OLD_EVIDENCE] = "old",
+        [CANARY_START_LOW] = "swarm",
         [CANARY_ANY_ACK] = "ack",
+        [CANARY_FRAMES_WANT_NOTHING] = "frames",
+        [CANARY_FRAMES_WRONG_SUM] = "frames-split",
+        [CANARY_FRAMES_ALTER] = "frames",
     };
     plan_scenario(p, aims[canary], seed, n);
     p->canary = canary;

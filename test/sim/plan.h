@@ -107,6 +107,11 @@ struct plan {
     struct mesh_timing timing;
     size_t members_max;
 
+    /* frames, test/sim/frames.h */
+    unsigned frame_cells; /* 0: none are made */
+    uint64_t frames_from_ns;
+    bool has_liar_clock; /* one node is a minute off */
+
     /* oracles */
     bool is_measurement;  /* no oracles, no phases: just time */
     bool sees_wire;       /* decode what is delivered */

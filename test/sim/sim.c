@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "test/sim/faults.h"
+#include "test/sim/frames.h"
 #include "test/sim/hostile.h"
 #include "test/sim/net.h"
 #include "test/sim/node.h"
@@ -86,11 +87,15 @@ static const char *const effect_names[] = {
 };
 
 static const char *const action_names[] = {
-    [EV_TIMER] = "timer", [EV_DATAGRAM] = "datagram", [EV_SERVED] = "served",
-    [EV_PIPE] = "pipe",   [EV_RESOLVED] = "resolved", [EV_START] = "start",
-    [EV_KILL] = "kill",   [EV_LEAVE] = "leave",       [EV_META] = "meta",
-    [EV_FAULT] = "fault", [EV_KEYS] = "keys",         [EV_HOSTILE] = "hostile",
-    [EV_PHASE] = "phase", [EV_MEASURE] = "measure",   [EV_WATCH] = "watch",
+    [EV_TIMER] = "timer",       [EV_DATAGRAM] = "datagram",
+    [EV_SERVED] = "served",     [EV_PIPE] = "pipe",
+    [EV_RESOLVED] = "resolved", [EV_START] = "start",
+    [EV_KILL] = "kill",         [EV_LEAVE] = "leave",
+    [EV_META] = "meta",         [EV_FAULT] = "fault",
+    [EV_KEYS] = "keys",         [EV_HOSTILE] = "hostile",
+    [EV_SPREAD] = "spread",     [EV_CLOSE] = "close",
+    [EV_LOOK] = "look",         [EV_PHASE] = "phase",
+    [EV_MEASURE] = "measure",   [EV_WATCH] = "watch",
 };
 
 static void line_print(const struct trace_line *t)
@@ -177,6 +182,7 @@ void sim_open(struct sim *s, const struct plan *p, bool prints)
             p->start_spread_ns ? rng_below(&s->dice, p->start_spread_ns) : 0;
         sim_at(s, i == 0 ? 0 : at_ns, EV_START, i, 0, 0, NULL);
     }
+    sim_frames_open(s);
     hostile_open(s);
     faults_open(s);
     if (!p->is_measurement)
@@ -187,6 +193,7 @@ void sim_close(struct sim *s)
 {
     for (uint32_t i = 0; i < s->plan.n; i++)
         node_kill(s, &s->nodes[i]);
+    sim_frames_close(s);
     hostile_close(s);
     oracle_close(s);
     net_close(s);
@@ -379,6 +386,11 @@ static void dispatch(struct sim *s, struct event *e)
     case EV_WATCH:
         oracle_on_watch(s, e);
         return;
+    case EV_SPREAD:
+    case EV_CLOSE:
+    case EV_LOOK:
+        sim_frames_on_event(s, e);
+        return;
     case EV_MEASURE:
         quality_on_measure(s, e);
         return;
@@ -434,4 +446,6 @@ void sim_run(struct sim *s)
     }
     if (s->verdict == SIM_OK)
         oracle_at_end(s);
+    if (s->verdict == SIM_OK)
+        sim_frames_at_end(s);
 }

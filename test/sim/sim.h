@@ -45,6 +45,9 @@ enum sim_event {
     EV_PHASE,    /* look whether the phase is over */
     EV_WATCH,    /* who: node, gen: its life; its death must be known */
     EV_MEASURE,  /* quality.c's */
+    EV_SPREAD,   /* who: node, gen: its life; its frames' timer */
+    EV_CLOSE,    /* the same; it closes a frame */
+    EV_LOOK,     /* who has which frame */
 };
 
 enum sim_phase { PHASE_FAULTS, PHASE_CALM, PHASE_ACCUSED, PHASE_LEAVING };
@@ -98,6 +101,7 @@ struct node {
 
     uint64_t started_ns, stopped_ns;
     bool is_leaving, has_left, is_core;
+    bool is_draining;         /* its effects are being carried out */
     bool is_outside;          /* cut off for good, when the rest heals */
     uint32_t incarnation;     /* seen last, in this life */
     uint32_t incarnation_max; /* of all lives */
@@ -127,6 +131,7 @@ struct oracle;
 struct hostile;
 struct net;
 struct quality;
+struct sim_frames;
 
 struct sim {
     struct plan plan;
@@ -149,7 +154,8 @@ struct sim {
     struct net *net;
     struct oracle *oracle;
     struct hostile *hostile;
-    struct quality *quality; /* NULL but in measurements */
+    struct sim_frames *frames; /* NULL: there are none */
+    struct quality *quality;   /* NULL but in measurements */
 
     /* for reports */
     bool prints;
