@@ -4,11 +4,14 @@
 
 #include "prober/api_views.h"
 #include "prober/httpd_query.h"
+#include "prober/metrics.h"
 
 #define WINDOW_S_MIN     10
 #define WINDOW_S_MAX     3600
 #define WINDOW_S_DEFAULT 300
 #define LIMIT_DEFAULT    100
+
+#define RETENTION_S_DEFAULT 300
 
 /* ---- parameters ---- */
 
@@ -53,7 +56,7 @@ static const struct param_rule rules[] = {
     {API_WINDOW, "window", "a duration between 10s and 1h, like 5m"},
     {API_PROTOCOL, "protocol", "http1, grpc or all"},
     {API_MODE, "mode", "cold or warm"},
-    {API_AT, "at", ""},
+    {API_AT, "at", "a time like 2026-01-01T00:00:00Z, not in the future"},
     {API_LIMIT, "limit", "a number between 1 and 4096"},
     {API_TARGET, "target", "a target, node or zone"},
     {API_OUTCOME, "outcome", "the name of an outcome, like ok"},
@@ -98,9 +101,22 @@ static const struct param_rule *find_rule(const char *name, unsigned allowed)
     return NULL;
 }
 
-bool api_params(const struct httpd_request *r, unsigned allowed,
-                struct api_params *p, struct httpd_answer *answer)
+/* The present is no past: what is asked for must have been. */
+static bool set_at(struct api_params *p, const char *value,
+                   uint64_t now_unix_ns)
 {
+    uint64_t at;
+    if (api_parse_time(value, &at) || at == 0 || at > now_unix_ns)
+        return false;
+    p->at_unix_ns = at;
+    return true;
+}
+
+bool api_params(const struct api_source *s, const struct httpd_request *r,
+                unsigned allowed, struct api_params *p,
+                struct httpd_answer *answer)
+{
+    uint64_t now_unix_ns = s->now_unix_ns();
     *p = (struct api_params){
         .level = LEVEL_ZONE,
         .window_s = WINDOW_S_DEFAULT,
@@ -117,12 +133,10 @@ bool api_params(const struct httpd_request *r, unsigned allowed,
                         "there is no parameter %.64s here", given->name);
             return false;
         }
-        if (rule->bit == API_AT) {
-            httpd_error(answer, 400, "not_supported",
-                        "parameter at: only the present can be asked for");
-            return false;
-        }
-        if (!set_param(p, rule->bit, given->value)) {
+        bool is_good = rule->bit == API_AT
+                           ? set_at(p, given->value, now_unix_ns)
+                           : set_param(p, rule->bit, given->value);
+        if (!is_good) {
             httpd_error(answer, 400, "bad_value",
                         "parameter %s: %.64s is not %s", rule->name,
                         given->value, rule->expected);
@@ -221,7 +235,75 @@ bool api_turn_is_over(const struct api_source *s, uint64_t start_ns)
     return s->now_ns() - start_ns >= API_TURN_NS;
 }
 
+void api_write_cover(struct json *j, const struct history_cover *c,
+                     uint64_t until_unix_ns)
+{
+    const uint64_t window_ns = FRAME_WINDOW_S * 1000000000ull;
+    json_key(j, "covers");
+    if (c->end == 0) {
+        json_put_null(j);
+        return;
+    }
+    uint64_t end_ns = c->end * window_ns;
+    json_object_begin(j);
+    json_key_time(j, "from", c->first * window_ns);
+    json_key_time(j, "to",
+                  end_ns < until_unix_ns || c->step > 1 ? end_ns
+                                                        : until_unix_ns);
+    json_key_u64(j, "step_s", c->step * FRAME_WINDOW_S);
+    json_object_end(j);
+}
+
 /* ---- the source ---- */
+
+struct history_cover api_frames_cover(const struct frames *frames,
+                                      struct matrix_windows w)
+{
+    struct frames_cursor at = {.first_window = w.first};
+    struct history_cover cover = {.step = 1};
+    const void *data;
+    size_t len;
+    struct frame_reader f;
+    if (frames_next(frames, &at, &data, &len) &&
+        !frame_reader_open(&f, data, len) && f.window <= w.last) {
+        cover.first = f.window;
+        cover.end = w.last + 1;
+    }
+    frames_cursor_fini(&at);
+    return cover;
+}
+
+void api_put_segment(struct wr *w, const char *text)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    for (; *text; text++) {
+        uint8_t c = (uint8_t)*text;
+        bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                        (c >= '0' && c <= '9') || strchr("-._~", c);
+        if (is_plain) {
+            wr_u8(w, c);
+            continue;
+        }
+        wr_u8(w, '%');
+        wr_u8(w, (uint8_t)hex[c >> 4]);
+        wr_u8(w, (uint8_t)hex[c & 15]);
+    }
+}
+
+bool api_is_folding(const struct api_source *s, uint64_t start_ns)
+{
+    while (s->history && history_is_behind(s->history)) {
+        if (api_turn_is_over(s, start_ns))
+            return true;
+        history_work(s->history, HISTORY_STEP);
+    }
+    return false;
+}
+
+uint64_t api_retention_s(const struct api_source *s)
+{
+    return s->retention_s ? s->retention_s : RETENTION_S_DEFAULT;
+}
 
 void api_source_set_nodes(struct api_source *s, struct api_nodes *nodes)
 {
@@ -255,6 +337,7 @@ static const struct {
     {"/api/v1/status", api_status},
     {"/livez", api_livez},
     {"/readyz", api_readyz},
+    {"/metrics", metrics_view},
 };
 
 static bool is_cells(const struct httpd_request *r)

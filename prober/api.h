@@ -5,9 +5,11 @@
  *
  * Work is done in pieces, so that no call takes long: what is asked for is
  * collected from the frames for half a millisecond a turn, and rendered cell
- * by cell. A matrix is shared, by reference count, by everybody who asks the
- * same question while it is built and within a second of its beginning. One
- * thread, the control plane's.
+ * by cell. A matrix of zones comes from the history, where its cells are
+ * merged when they are written; the others are built from frames first. Either
+ * is shared, by reference count, text and all, by everybody who asks the same
+ * question while it is built and within a second of its beginning. One thread,
+ * the control plane's.
  */
 #ifndef PROBER_API_H
 #define PROBER_API_H
@@ -16,7 +18,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mesh/backfill.h"
 #include "mesh/frames.h"
+#include "mesh/history.h"
+#include "mesh/spread.h"
 #include "prober/api_nodes.h"
 #include "prober/httpd.h"
 #include "prober/plane_status.h"
@@ -24,7 +29,8 @@
 
 #define API_SAMPLES_MAX 4096
 
-struct api_cache; /* opaque: matrices that were built lately */
+struct metrics_source; /* prober/metrics.h */
+struct api_cache;      /* opaque: matrices that were built lately */
 
 struct api_cache *api_cache_open(void); /* NULL: no memory */
 /* After the server was closed; answers under way hold what they need. */
@@ -37,8 +43,18 @@ void api_cache_close(struct api_cache *c);
 struct api_source {
     const char *node, *zone, *region, *version;
     uint64_t start_unix_ns;
-    uint64_t start_ns;           /* monotonic */
-    const struct frames *frames; /* not NULL */
+    uint64_t start_ns;               /* monotonic */
+    const struct frames *frames;     /* not NULL */
+    const struct spread *spread;     /* NULL: there is no mesh */
+    const struct backfill *backfill; /* the same */
+    /* What zones measured of each other, made from the same frames and older
+     * ones. NULL: questions about zones go to `frames`. Views let it work. */
+    struct history *history;
+    uint64_t history_max_bytes; /* of frames and history together */
+    uint64_t retention_s;       /* what is older is unknown; 0: 300 */
+    /* May frames of this origin count? As in matrix.h; NULL: all may. */
+    bool (*is_usable)(void *arg, const char *origin);
+    void *usable_arg;
     /* The present snapshot, owned, with its running number: only changed by
      * api_source_set_nodes(). NULL: nobody is known. */
     struct api_nodes *nodes;
@@ -57,8 +73,9 @@ struct api_source {
     bool is_draining;
     uint64_t stall_after_ns; /* no status for this long: not live; 0: off */
     uint64_t frames_cut;
-    int64_t memory_rss_bytes; /* of this process; <= 0: not known */
-    struct api_cache *cache;  /* NULL: nothing is shared */
+    int64_t memory_rss_bytes;             /* of this process; <= 0: not known */
+    struct api_cache *cache;              /* NULL: nothing is shared */
+    const struct metrics_source *metrics; /* NULL: there is no /metrics */
 
     /* Recent samples: a ring of samples_size. The newest is at
      * samples[(samples_head + samples_size - 1) % samples_size], that is,

@@ -1,23 +1,49 @@
-/* /api/v1/matrix: built once, shared, rendered cell by cell. */
+/* /api/v1/matrix: built once, rendered once, cell by cell, shared. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "prober/api_views.h"
+#include "prober/api_zones.h"
+#include "proto/base/err.h"
 
 #define SHARE_NS   1000000000u /* a build is handed out for so long */
 #define SLOTS      4           /* questions remembered */
 #define BUILDS_MAX 8           /* builds alive, slow readers' included */
+#define CHUNK      65536       /* of text; two thirds of it are used */
 
-/* One matrix with what its question was. */
+enum stage { STAGE_HEAD, STAGE_FROM, STAGE_TO, STAGE_CELLS, STAGE_MISSING };
+
+struct chunk {
+    uint8_t *data;
+    size_t len;
+};
+
+/* The text of an answer, as far as somebody has read it. Whoever reads ahead
+ * of the others renders on. */
+struct text {
+    struct chunk *chunks;
+    size_t n, size;
+    enum stage stage;
+    size_t i; /* next item of this stage */
+    bool is_complete;
+    struct json json;
+};
+
+/* One matrix with what its question was: `zones` or `matrix`. */
 struct build {
     unsigned refs;           /* the cache's slot and each answer */
     struct api_cache *cache; /* NULL once that is gone or never was */
     struct build *next_dead;
     struct matrix *matrix;
+    struct zones *zones;
     int rc; /* of matrix_step(): 1 is being built, 0 complete, < 0 failed */
-    struct matrix_query query; /* its now_unix_ns is generated_at */
+    struct matrix_query query;
+    uint64_t generated_unix_ns;
     uint64_t begun_ns, number;
+    struct history_cover cover;
+    struct text text;
 };
 
 struct api_cache {
@@ -37,6 +63,10 @@ static void build_close(struct build *b)
 {
     struct api_cache *cache = b->cache;
     matrix_close(b->matrix);
+    zones_close(b->zones);
+    for (size_t i = 0; i < b->text.n; i++)
+        free(b->text.chunks[i].data);
+    free(b->text.chunks);
     free(b);
     if (cache && --cache->alive == 0 && cache->is_closed)
         free(cache);
@@ -62,7 +92,7 @@ static bool bury(const struct api_source *s, uint64_t start_ns)
     struct api_cache *c = s->cache;
     while (c && c->dead) {
         struct build *b = c->dead;
-        while (matrix_discard(b->matrix, MATRIX_STEP)) {
+        while (b->matrix && matrix_discard(b->matrix, MATRIX_STEP)) {
             if (api_turn_is_over(s, start_ns))
                 return false;
         }
@@ -93,7 +123,9 @@ static bool is_same_question(const struct matrix_query *a,
                              const struct matrix_query *b)
 {
     return a->level == b->level && a->window_s == b->window_s &&
-           a->protocol == b->protocol && a->mode == b->mode;
+           a->protocol == b->protocol && a->mode == b->mode &&
+           a->is_past == b->is_past &&
+           (!a->is_past || a->now_unix_ns == b->now_unix_ns);
 }
 
 /* The slot of this question, or the one to be reused for it. */
@@ -111,6 +143,30 @@ static struct build **find_slot(struct api_cache *c,
     return oldest;
 }
 
+/* Open what answers the query. */
+static int open_source(const struct api_source *s, struct build *b)
+{
+    const struct matrix_query *q = &b->query;
+    size_t n_nodes = 0;
+    const struct matrix_node *nodes = NULL;
+    if (!q->is_past) { /* who is there now says nothing of the past */
+        api_refresh(s);
+        nodes = api_expected_nodes(s, &n_nodes);
+    }
+    if (s->history && q->level == LEVEL_ZONE) {
+        b->zones =
+            zones_open(s->history, q, api_retention_s(s), nodes, n_nodes);
+        b->rc = 0;
+        if (b->zones)
+            b->cover = zones_covered(b->zones);
+        return b->zones ? 0 : ERR_NOMEM;
+    }
+    b->matrix = matrix_open(s->frames, q, nodes, n_nodes);
+    b->rc = 1;
+    b->cover = api_frames_cover(s->frames, matrix_windows(q));
+    return b->matrix ? 0 : ERR_NOMEM;
+}
+
 static struct build *build_open(const struct api_source *s,
                                 const struct matrix_query *query,
                                 uint64_t now_ns)
@@ -118,19 +174,17 @@ static struct build *build_open(const struct api_source *s,
     struct build *b = calloc(1, sizeof(*b));
     if (!b)
         return NULL;
-    api_refresh(s);
-    size_t n_nodes;
-    const struct matrix_node *nodes = api_expected_nodes(s, &n_nodes);
-    b->matrix = matrix_open(s->frames, query, nodes, n_nodes);
-    if (!b->matrix) {
+    b->query = *query;
+    if (open_source(s, b)) {
         free(b);
         return NULL;
     }
     b->refs = 1;
-    b->rc = 1;
-    b->query = *query;
+    b->generated_unix_ns =
+        query->is_past ? s->now_unix_ns() : query->now_unix_ns;
     b->begun_ns = now_ns;
     b->cache = s->cache;
+    json_init(&b->text.json, NULL);
     if (b->cache) {
         b->cache->alive++;
         b->number = ++b->cache->number;
@@ -188,18 +242,53 @@ static void build_step(const struct api_source *s, struct build *b,
     }
 }
 
+/* ---- either kind ---- */
+
+static size_t n_rows(const struct build *b)
+{
+    return b->zones ? zones_rows(b->zones) : matrix_rows(b->matrix);
+}
+
+static size_t n_columns(const struct build *b)
+{
+    return b->zones ? zones_columns(b->zones) : matrix_columns(b->matrix);
+}
+
+static const char *row_name(const struct build *b, size_t i)
+{
+    return b->zones ? zones_row_name(b->zones, i)
+                    : matrix_row_name(b->matrix, i);
+}
+
+static const char *column_name(const struct build *b, size_t i)
+{
+    return b->zones ? zones_column_name(b->zones, i)
+                    : matrix_column_name(b->matrix, i);
+}
+
+static size_t n_missing(const struct build *b)
+{
+    return b->zones ? zones_missing(b->zones) : matrix_missing(b->matrix);
+}
+
+static const char *missing_name(const struct build *b, size_t i)
+{
+    return b->zones ? zones_missing_name(b->zones, i)
+                    : matrix_missing_name(b->matrix, i);
+}
+
+/* NULL without memory. Of the past: as of then; otherwise as of now, which is
+ * later than generated_at for who reads slowly. */
+static const struct matrix_cell *
+cell_at(const struct api_source *s, struct build *b, size_t row, size_t column)
+{
+    if (!b->zones)
+        return matrix_at(b->matrix, row, column);
+    uint64_t now = b->query.is_past ? b->query.now_unix_ns : s->now_unix_ns();
+    return zones_at(b->zones, row, column, now);
+}
+
 /* ---- rendering ---- */
-
-enum stage { STAGE_HEAD, STAGE_FROM, STAGE_TO, STAGE_CELLS, STAGE_MISSING };
-
-struct matrix_view {
-    const struct api_source *source;
-    struct matrix_query query;
-    struct build *build;
-    enum stage stage;
-    size_t i; /* next item of this stage */
-    struct json json;
-};
 
 static void write_series(struct json *j, const struct hist *h)
 {
@@ -225,14 +314,17 @@ static void write_phases(struct json *j, const struct matrix_cell *cell)
     json_object_end(j);
 }
 
-static void write_cell(struct json *j, const struct matrix *m, size_t i)
+static int write_cell(const struct api_source *s, struct json *j,
+                      struct build *b, size_t i)
 {
-    size_t row = i / matrix_columns(m);
-    size_t column = i % matrix_columns(m);
-    const struct matrix_cell *cell = matrix_at(m, row, column);
+    size_t row = i / n_columns(b);
+    size_t column = i % n_columns(b);
+    const struct matrix_cell *cell = cell_at(s, b, row, column);
+    if (!cell)
+        return ERR_NOMEM;
     json_object_begin(j);
-    json_key_text(j, "from", matrix_row_name(m, row));
-    json_key_text(j, "to", matrix_column_name(m, column));
+    json_key_text(j, "from", row_name(b, row));
+    json_key_text(j, "to", column_name(b, column));
     json_key_text(j, "state", matrix_state_name(cell->state));
     api_write_seconds(j, "age_s", cell->age_s);
     json_key_u64(j, "attempts", cell->attempts);
@@ -246,16 +338,21 @@ static void write_cell(struct json *j, const struct matrix *m, size_t i)
     json_key_u64(j, "user_clock", cell->user_clock);
     write_phases(j, cell);
     json_object_end(j);
+    return 0;
 }
 
-static void write_head(struct matrix_view *v)
+static void write_head(const struct api_source *s, struct json *j,
+                       const struct build *b)
 {
-    struct json *j = &v->json;
-    const struct matrix_query *q = &v->query;
+    const struct matrix_query *q = &b->query;
     json_object_begin(j);
-    api_write_origin(j, v->source, q->now_unix_ns);
+    api_write_origin(j, s, b->generated_unix_ns);
+    if (q->is_past)
+        json_key_time(j, "at", q->now_unix_ns);
     json_key_text(j, "level", matrix_level_name(q->level));
     json_key_u64(j, "window_s", q->window_s);
+    api_write_cover(j, &b->cover,
+                    q->is_past ? q->now_unix_ns : b->generated_unix_ns);
     json_key_text(j, "protocol",
                   q->protocol < 0
                       ? "all"
@@ -266,100 +363,176 @@ static void write_head(struct matrix_view *v)
     json_array_begin(j);
 }
 
-static void write_origins(struct json *j, const struct matrix *m)
+static void write_origins(struct json *j, const struct build *b)
 {
+    size_t expected =
+        b->zones ? zones_expected(b->zones) : matrix_expected(b->matrix);
     json_key(j, "origins");
     json_object_begin(j);
-    json_key_u64(j, "expected", matrix_expected(m));
-    json_key_u64(j, "reporting", matrix_reporting(m));
+    json_key_u64(j, "expected", expected);
+    json_key_u64(j, "reporting", expected - n_missing(b));
     json_key(j, "missing");
     json_array_begin(j);
 }
 
 /* Items in the stage, each of them a piece. */
-static size_t stage_size(enum stage stage, const struct matrix *m)
+static size_t stage_size(enum stage stage, const struct build *b)
 {
     switch (stage) {
     case STAGE_HEAD:
         return 0;
     case STAGE_FROM:
-        return matrix_rows(m);
+        return n_rows(b);
     case STAGE_TO:
-        return matrix_columns(m);
+        return n_columns(b);
     case STAGE_CELLS:
-        return matrix_rows(m) * matrix_columns(m);
+        return n_rows(b) * n_columns(b);
     case STAGE_MISSING:
-        return matrix_missing(m);
+        return n_missing(b);
     }
     return 0;
 }
 
-static void write_item(struct matrix_view *v, const struct matrix *m)
+static int write_item(const struct api_source *s, struct build *b)
 {
-    struct json *j = &v->json;
-    size_t i = v->i++;
-    switch (v->stage) {
+    struct json *j = &b->text.json;
+    size_t i = b->text.i++;
+    switch (b->text.stage) {
     case STAGE_HEAD:
         break;
     case STAGE_FROM:
-        json_text(j, matrix_row_name(m, i));
+        json_text(j, row_name(b, i));
         break;
     case STAGE_TO:
-        json_text(j, matrix_column_name(m, i));
+        json_text(j, column_name(b, i));
         break;
     case STAGE_CELLS:
-        write_cell(j, m, i);
-        break;
+        return write_cell(s, j, b, i);
     case STAGE_MISSING:
-        json_text(j, matrix_missing_name(m, i));
+        json_text(j, missing_name(b, i));
         break;
     }
+    return 0;
 }
 
-/* Between stages: close one list, open the next. Returns false at the end. */
-static bool next_stage(struct matrix_view *v, const struct matrix *m)
+static uint64_t dropped_cells(const struct api_source *s, const struct build *b)
 {
-    struct json *j = &v->json;
-    v->i = 0;
-    switch (v->stage) {
+    struct history_stats stats;
+    if (!b->zones)
+        return matrix_dropped(b->matrix);
+    history_stats(s->history, &stats);
+    return stats.dropped;
+}
+
+/* Between stages: close one list, open the next. */
+static void next_stage(const struct api_source *s, struct build *b)
+{
+    struct text *t = &b->text;
+    struct json *j = &t->json;
+    t->i = 0;
+    switch (t->stage) {
     case STAGE_HEAD:
-        write_head(v);
+        write_head(s, j, b);
         break;
     case STAGE_FROM:
     case STAGE_TO:
         json_array_end(j);
-        json_key(j, v->stage == STAGE_FROM ? "to" : "cells");
+        json_key(j, t->stage == STAGE_FROM ? "to" : "cells");
         json_array_begin(j);
         break;
     case STAGE_CELLS:
         json_array_end(j);
-        write_origins(j, m);
+        write_origins(j, b);
         break;
     case STAGE_MISSING:
         json_array_end(j);
         json_object_end(j);
-        json_key_u64(j, "dropped_cells", matrix_dropped(m));
+        json_key_u64(j, "dropped_cells", dropped_cells(s, b));
         json_object_end(j);
         wr_u8(j->out, '\n');
-        return false;
+        t->is_complete = true;
+        return;
     }
-    v->stage++;
-    return true;
+    t->stage++;
 }
+
+static int render_items(const struct api_source *s, struct build *b,
+                        struct wr *w)
+{
+    struct text *t = &b->text;
+    int err = 0;
+    t->json.out = w; /* another writer each time, the nesting goes on */
+    while (!err && !t->is_complete && w->size - w->len >= HTTPD_PIECE_MAX) {
+        if (t->i < stage_size(t->stage, b))
+            err = write_item(s, b);
+        else
+            next_stage(s, b);
+    }
+    return err ? err : wr_err(w);
+}
+
+/* Render the next chunk: half a millisecond's work. */
+static int render(const struct api_source *s, struct build *b)
+{
+    struct text *t = &b->text;
+    if (t->n == t->size) {
+        size_t size = t->size ? t->size * 2 : 16;
+        struct chunk *chunks = reallocarray(t->chunks, size, sizeof(*chunks));
+        if (!chunks)
+            return ERR_NOMEM;
+        t->chunks = chunks;
+        t->size = size;
+    }
+    uint8_t *data = malloc(CHUNK);
+    if (!data)
+        return ERR_NOMEM;
+    struct wr w;
+    wr_init_fixed(&w, data, CHUNK);
+    int err = render_items(s, b, &w);
+    if (err) {
+        free(data);
+        b->rc = err; /* what is missing now will always be */
+        return err;
+    }
+    uint8_t *less = realloc(data, w.len);
+    t->chunks[t->n++] = (struct chunk){less ? less : data, w.len};
+    return 0;
+}
+
+/* ---- answering ---- */
+
+struct matrix_view {
+    const struct api_source *source;
+    struct matrix_query query;
+    struct build *build;
+    uint64_t begun_ns;
+    size_t chunk, offset; /* read so far */
+};
 
 static int matrix_body(void *state, struct wr *w)
 {
     struct matrix_view *v = state;
-    const struct matrix *m = v->build->matrix;
-    v->json.out = w; /* another writer each time, the nesting goes on */
-    for (;;) {
-        if (httpd_slice_is_full(w))
-            return 1;
-        if (v->i < stage_size(v->stage, m))
-            write_item(v, m);
-        else if (!next_stage(v, m))
-            return wr_err(w);
+    const struct text *t = &v->build->text;
+    while (!httpd_slice_is_full(w)) {
+        if (v->chunk == t->n) {
+            if (t->is_complete)
+                return wr_err(w);
+            int err =
+                v->build->rc < 0 ? v->build->rc : render(v->source, v->build);
+            if (err)
+                return err;
+        }
+        const struct chunk *c = &t->chunks[v->chunk];
+        size_t n = c->len - v->offset;
+        n = n < HTTPD_PIECE_MAX ? n : HTTPD_PIECE_MAX;
+        wr_bytes(w, c->data + v->offset, n);
+        v->offset += n;
+        if (v->offset == c->len) {
+            v->chunk++;
+            v->offset = 0;
+        }
     }
+    return 1;
 }
 
 static void matrix_done(void *state)
@@ -373,8 +546,6 @@ static void matrix_done(void *state)
 static void begin_answer(struct matrix_view *v, struct httpd_answer *answer)
 {
     const struct build *b = v->build;
-    v->query = b->query; /* its time, if it is somebody else's */
-    json_init(&v->json, NULL);
     if (!b->cache)
         return;
     answer->is_cacheable = true;
@@ -389,6 +560,12 @@ static int matrix_prepare(void *state, struct httpd_answer *answer)
     const struct api_source *s = v->source;
     uint64_t now_ns = s->now_ns();
     if (!bury(s, now_ns))
+        return 1;
+    if (v->begun_ns == 0)
+        v->begun_ns = now_ns;
+    /* What came just now is waited for, but not for ever. */
+    if (!v->build && now_ns - v->begun_ns < API_FOLD_NS &&
+        api_is_folding(s, now_ns))
         return 1;
     if (!v->build) {
         switch (build_find(s, &v->query, now_ns, &v->build)) {
@@ -413,7 +590,7 @@ void api_matrix(const struct api_source *s, const struct httpd_request *r,
                 struct httpd_answer *answer)
 {
     struct api_params p;
-    if (!api_params(r,
+    if (!api_params(s, r,
                     API_LEVEL | API_WINDOW | API_PROTOCOL | API_MODE | API_AT,
                     &p, answer))
         return;
@@ -428,7 +605,10 @@ void api_matrix(const struct api_source *s, const struct httpd_request *r,
         .window_s = p.window_s,
         .protocol = p.protocol,
         .mode = p.mode,
-        .now_unix_ns = s->now_unix_ns(),
+        .now_unix_ns = p.at_unix_ns ? p.at_unix_ns : s->now_unix_ns(),
+        .is_past = p.at_unix_ns != 0,
+        .is_usable = s->is_usable,
+        .usable_arg = s->usable_arg,
     };
     *answer = (struct httpd_answer){
         .status = 200,

@@ -198,7 +198,7 @@ void api_members(const struct api_source *s, const struct httpd_request *r,
                  struct httpd_answer *answer)
 {
     struct api_params p;
-    if (!api_params(r, 0, &p, answer))
+    if (!api_params(s, r, 0, &p, answer))
         return;
     struct members_view *v = calloc(1, sizeof(*v));
     if (!v) {

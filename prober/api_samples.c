@@ -98,7 +98,7 @@ void api_samples(const struct api_source *s, const struct httpd_request *r,
                  struct httpd_answer *answer)
 {
     struct api_params p;
-    if (!api_params(r, API_LIMIT | API_TARGET | API_OUTCOME, &p, answer))
+    if (!api_params(s, r, API_LIMIT | API_TARGET | API_OUTCOME, &p, answer))
         return;
     struct samples_view *v = calloc(1, sizeof(*v));
     if (!v || (p.target && !(v->target = strdup(p.target)))) {

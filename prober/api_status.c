@@ -24,7 +24,7 @@ void api_livez(const struct api_source *s, const struct httpd_request *r,
                struct httpd_answer *answer)
 {
     struct api_params p;
-    if (!api_params(r, 0, &p, answer))
+    if (!api_params(s, r, 0, &p, answer))
         return;
     if (!api_is_live(s)) {
         httpd_error(answer, 503, "not_live",
@@ -39,7 +39,7 @@ void api_readyz(const struct api_source *s, const struct httpd_request *r,
                 struct httpd_answer *answer)
 {
     struct api_params p;
-    if (!api_params(r, 0, &p, answer))
+    if (!api_params(s, r, 0, &p, answer))
         return;
     const char *reason = not_ready_reason(s);
     if (reason) {
@@ -88,6 +88,54 @@ static void write_plane(struct json *j, const struct api_source *s)
     json_object_end(j);
 }
 
+/* Who is off by more than a window. */
+static void write_skewed(struct json *j, const struct spread *spread)
+{
+    struct spread_origin o;
+    json_key(j, "skewed");
+    json_array_begin(j);
+    for (size_t i = 0; spread_origin(spread, i, &o); i++) {
+        if (!o.is_skewed)
+            continue;
+        json_object_begin(j);
+        json_key_text(j, "origin", o.name);
+        json_key_double(j, "offset_s", (double)o.offset_ms / 1e3);
+        json_object_end(j);
+    }
+    json_array_end(j);
+}
+
+static void write_spread(struct json *j, const struct spread *spread)
+{
+    struct spread_stats st;
+    spread_stats(spread, &st);
+    json_key(j, "spread");
+    json_object_begin(j);
+    json_key_u64(j, "origins", st.origins);
+    json_key_u64(j, "missing", st.missing);
+    json_key_u64(j, "sent", st.frames_out);
+    json_key_u64(j, "received", st.frames_in);
+    json_key_u64(j, "added", st.added);
+    json_key_u64(j, "duplicates", st.duplicates);
+    json_key_u64(j, "conflicts", st.conflicts);
+    json_key(j, "refused");
+    json_object_begin(j);
+    for (unsigned i = 0; i < SPREAD_REFUSAL_N; i++)
+        json_key_u64(j, spread_refusal_name((enum spread_refusal)i),
+                     st.refused[i]);
+    json_object_end(j);
+    json_key_u64(j, "rounds", st.rounds);
+    json_key_u64(j, "busy", st.busy);
+    json_key_u64(j, "broken", st.broken);
+    json_key_u64(j, "unknown", st.unknown);
+    json_key_u64(j, "strangers", st.strangers);
+    json_key_u64(j, "bytes_in", st.bytes_in);
+    json_key_u64(j, "bytes_out", st.bytes_out);
+    json_key_double(j, "own_offset_s", (double)st.own_offset_ms / 1e3);
+    write_skewed(j, spread);
+    json_object_end(j);
+}
+
 static void write_frames(struct json *j, const struct api_source *s)
 {
     json_key(j, "frames");
@@ -95,6 +143,76 @@ static void write_frames(struct json *j, const struct api_source *s)
     json_key_u64(j, "held", frames_count(s->frames));
     json_key_u64(j, "bytes", frames_bytes(s->frames));
     json_key_u64(j, "cut", s->frames_cut);
+    if (s->spread)
+        write_spread(j, s->spread);
+    json_object_end(j);
+}
+
+static void write_tier(struct json *j, const struct history_stats *s,
+                       enum history_tier t)
+{
+    const uint64_t window_ns = FRAME_WINDOW_S * 1000000000ull;
+    json_object_begin(j);
+    json_key_u64(j, "step_s", history_span(t) * FRAME_WINDOW_S);
+    if (s->tiers[t].slots > 0) {
+        json_key_time(j, "from", s->tiers[t].oldest * window_ns);
+        json_key_time(j, "to", s->tiers[t].end * window_ns);
+    } else {
+        json_key_null(j, "from");
+        json_key_null(j, "to");
+    }
+    json_key_u64(j, "held", s->tiers[t].slots);
+    json_key_u64(j, "bytes", s->tiers[t].bytes);
+    json_object_end(j);
+}
+
+static void write_backfill(struct json *j, const struct backfill *backfill)
+{
+    struct backfill_stats st;
+    backfill_stats(backfill, &st);
+    json_object_begin(j);
+    json_key_text(j, "state", backfill_state_name(st.state));
+    json_key_u64(j, "walks", st.walks);
+    json_key_u64(j, "completed", st.completed);
+    json_key_u64(j, "parts_in", st.parts_in);
+    json_key_u64(j, "bytes_in", st.bytes_in);
+    json_key_u64(j, "timeouts", st.timeouts);
+    json_key_u64(j, "parts_out", st.parts_out);
+    json_key_u64(j, "bytes_out", st.bytes_out);
+    json_key_u64(j, "busy", st.busy);
+    json_key_u64(j, "refused", st.refused);
+    json_key_u64(j, "broken", st.broken);
+    json_object_end(j);
+}
+
+static void write_history(struct json *j, const struct api_source *s)
+{
+    struct history_stats stats;
+    json_key(j, "history");
+    if (!s->history) {
+        json_put_null(j);
+        return;
+    }
+    history_stats(s->history, &stats);
+    json_object_begin(j);
+    json_key_u64(j, "memory_bytes", s->history_max_bytes);
+    json_key_u64(j, "bytes", stats.bytes);
+    json_key_u64(j, "cells", stats.lines);
+    json_key(j, "tiers");
+    json_array_begin(j);
+    for (enum history_tier t = 0; t < HISTORY_TIERS; t++)
+        write_tier(j, &stats, t);
+    json_array_end(j);
+    json_key_u64(j, "frames_folded", stats.folded);
+    json_key_u64(j, "frames_late", stats.late);
+    json_key_u64(j, "frames_repeated", stats.repeated);
+    json_key_u64(j, "frames_unusable", stats.unusable);
+    json_key_u64(j, "dropped_cells", stats.dropped);
+    json_key(j, "backfill");
+    if (s->backfill)
+        write_backfill(j, s->backfill);
+    else
+        json_put_null(j);
     json_object_end(j);
 }
 
@@ -122,6 +240,7 @@ static void write_status(struct json *j, const struct api_source *s)
     json_object_end(j);
     write_plane(j, s);
     write_frames(j, s);
+    write_history(j, s);
     api_write_gossip(j, s->mesh);
     json_key_u64(j, "samples_held", s->samples_count);
     json_key(j, "context");
@@ -145,7 +264,7 @@ void api_status(const struct api_source *s, const struct httpd_request *r,
                 struct httpd_answer *answer)
 {
     struct api_params p;
-    if (!api_params(r, 0, &p, answer))
+    if (!api_params(s, r, 0, &p, answer))
         return;
     api_refresh(s);
     /* One slice, made right away; so the source is state enough. */

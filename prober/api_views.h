@@ -11,7 +11,7 @@ enum {
     API_WINDOW = 1 << 1,   /* 10s .. 1h, default 5m */
     API_PROTOCOL = 1 << 2, /* http1 | grpc | all, default all */
     API_MODE = 1 << 3,     /* cold | warm, default cold */
-    API_AT = 1 << 4,       /* not supported yet, and said so */
+    API_AT = 1 << 4,       /* RFC 3339, default now */
     API_LIMIT = 1 << 5,    /* 1..API_SAMPLES_MAX, default 100 */
     API_TARGET = 1 << 6,   /* any text */
     API_OUTCOME = 1 << 7,  /* an outcome's name, default any */
@@ -22,14 +22,22 @@ struct api_params {
     uint64_t window_s;
     int protocol, mode; /* -1: all */
     size_t limit;
-    const char *target; /* borrowed from the request, or NULL */
-    int outcome;        /* -1: any */
+    const char *target;  /* borrowed from the request, or NULL */
+    int outcome;         /* -1: any */
+    uint64_t at_unix_ns; /* 0: now */
 };
 
 /* Fill *p with defaults and what was given. Returns false, with `answer` made
  * a 400, for a parameter outside `allowed` or a value that makes no sense. */
-bool api_params(const struct httpd_request *r, unsigned allowed,
-                struct api_params *p, struct httpd_answer *answer);
+bool api_params(const struct api_source *s, const struct httpd_request *r,
+                unsigned allowed, struct api_params *p,
+                struct httpd_answer *answer);
+
+/* "2026-01-01T00:00:00Z", with a fraction of up to nine digits, and an offset
+ * instead of Z. Returns 0, or ERR_BAD for anything else, for days that there
+ * are not, and for times that do not fit. In a query "+" is a space, and is
+ * taken for what was meant. */
+int api_parse_time(const char *text, uint64_t *unix_ns);
 
 /* Let the control plane bring nodes and mesh up to date. */
 void api_refresh(const struct api_source *s);
@@ -53,6 +61,23 @@ void api_no_memory(struct httpd_answer *answer);
 /* "generated_at" and "answered_by". */
 void api_write_origin(struct json *j, const struct api_source *s,
                       uint64_t now_unix_ns);
+
+/* "covers": what time the answer is of, up to until_unix_ns at most. */
+void api_write_cover(struct json *j, const struct history_cover *c,
+                     uint64_t until_unix_ns);
+
+/* What time the frames held can tell of. */
+struct history_cover api_frames_cover(const struct frames *frames,
+                                      struct matrix_windows w);
+/* Append a text as one segment of a path, percent-encoded. */
+void api_put_segment(struct wr *w, const char *text);
+
+/* An answer waits at most so long for frames that came just before it. */
+#define API_FOLD_NS 50000000u
+
+/* Let the history fold frames for the rest of the turn. Is there more? */
+bool api_is_folding(const struct api_source *s, uint64_t start_ns);
+uint64_t api_retention_s(const struct api_source *s);
 
 /* Values that a cell has in the matrix and in the drill-down alike. */
 void api_write_outcomes(struct json *j, const uint64_t outcomes[OUTCOME_N]);

@@ -44,7 +44,7 @@ static int add_self(struct api_nodes *nodes, const struct census *c)
                          .probe = probe,
                          .is_ours = true,
                          .is_in_matrix = true,
-                         .is_source = true};
+                         .is_source = roster_is_reporter(c->roster)};
     if (c->config->probe.host[0])
         snprintf(probe, sizeof(probe), "%s:%u", c->config->probe.host,
                  c->responder.port);
@@ -99,7 +99,8 @@ static int add_entry(struct api_nodes *nodes, const struct census *c,
                          .is_held = e->is_held,
                          .is_draining = e->is_leaving,
                          /* Of what is for other zones we know nothing. */
-                         .is_in_matrix = e->is_probed || !is_target};
+                         .is_in_matrix = e->is_probed || !is_target,
+                         .is_source = e->is_expected_reporter};
     snprintf(probe, sizeof(probe),
              strchr(e->url.host, ':') ? "[%s]:%u" : "%s:%u", e->url.host,
              e->url.port);

@@ -83,6 +83,20 @@ static bool is_utf8_locale(void)
     return false;
 }
 
+/* By its name, as terminfo has it, or as those say that came after it. */
+static bool has_256_colors(const char *term)
+{
+    static const char *const known[] = {"xterm", "kitty", "foot", "alacritty",
+                                        "wezterm"};
+    const char *color = getenv("COLORTERM");
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (!strncmp(term, known[i], strlen(known[i])))
+            return true;
+    }
+    return (color && color[0]) || strstr(term, "256") || strstr(term, "direct");
+}
+
 struct render_style cli_style(int fd)
 {
     struct render_style style = {0};
@@ -92,11 +106,15 @@ struct render_style cli_style(int fd)
 
     if (!isatty(fd))
         return style;
-    if (!ioctl(fd, TIOCGWINSZ, &size))
+    if (!ioctl(fd, TIOCGWINSZ, &size)) {
         style.columns = size.ws_col;
+        style.lines = size.ws_row;
+    }
+    style.is_screen = term && term[0] && strcmp(term, "dumb") != 0;
     if (no_color && no_color[0])
         return style;
-    style.is_color = term && term[0] && strcmp(term, "dumb") != 0;
+    style.is_color = style.is_screen;
+    style.is_basic = style.is_color && !has_256_colors(term);
     style.is_utf8 = style.is_color && is_utf8_locale();
     return style;
 }

@@ -38,7 +38,8 @@ int cli_help(const char *text);
 int cli_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *v);
 
 /* How to write to `fd`: colours if it is a terminal, NO_COLOR is empty and
- * TERM is not "dumb"; UTF-8 beside them if the locale's name says so. */
+ * TERM is not "dumb", 256 of them if TERM or COLORTERM say so; UTF-8 beside
+ * them if the locale's name says so. */
 struct render_style cli_style(int fd);
 
 /* Write all of it. Returns 0 or ERR_SYS. */

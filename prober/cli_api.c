@@ -6,8 +6,6 @@
 #include "prober/cli_http.h"
 #include "prober/cli_json.h"
 
-#define TIMEOUT_NS UINT64_C(10000000000)
-
 int cli_api_parse(const char *command, const char *text, struct url *api)
 {
     struct errmsg msg = {""};
@@ -31,10 +29,11 @@ void cli_api_path(const struct url *api, const char *path, struct wr *w)
     wr_text(w, path);
 }
 
-int cli_api_get(const struct url *api, const char *path, int abort_fd,
-                struct wr *answer, bool *is_ended, struct errmsg *msg)
+int cli_api_get(const struct url *api, const char *path, uint64_t timeout_ns,
+                int abort_fd, struct wr *answer, bool *is_ended,
+                struct errmsg *msg)
 {
-    int status = cli_http_get(api, path, TIMEOUT_NS, abort_fd, answer, msg);
+    int status = cli_http_get(api, path, timeout_ns, abort_fd, answer, msg);
 
     if (status == ERR_CLOSED) {
         *is_ended = true;

@@ -20,10 +20,13 @@ int cli_api_parse(const char *command, const char *text, struct url *api);
  * works. Errors are the writer's. */
 void cli_api_path(const struct url *api, const char *path, struct wr *w);
 
+#define CLI_API_TIMEOUT_NS UINT64_C(10000000000)
+
 /* Get `path` (with query, as above) into `answer`. Returns an exit code, with
  * `msg` set if it is not CLI_OK: what the node refuses as 400 is CLI_USAGE, all
  * else CLI_FAILED. `abort_fd` (or -1), once readable, ends it: *is_ended. */
-int cli_api_get(const struct url *api, const char *path, int abort_fd,
-                struct wr *answer, bool *is_ended, struct errmsg *msg);
+int cli_api_get(const struct url *api, const char *path, uint64_t timeout_ns,
+                int abort_fd, struct wr *answer, bool *is_ended,
+                struct errmsg *msg);
 
 #endif /* PROBER_CLI_API_H */

@@ -1,24 +1,29 @@
 #include "prober/cli_matrix.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "prober/cli.h"
 #include "prober/cli_api.h"
 #include "prober/cli_json.h"
+#include "prober/cli_screen.h"
+#include "prober/clock.h"
 #include "prober/config.h"
 #include "proto/url.h"
 
 #define TEXT_BYTES_MAX (256u << 20)
-#define REDRAW_MS      2000
+#define NS_PER_MS      UINT64_C(1000000)
+#define NS_PER_S       UINT64_C(1000000000)
+#define WATCH_NS       (2 * NS_PER_S)
+#define WATCH_NS_MIN   (200 * NS_PER_MS)
+#define WATCH_NS_MAX   (3600 * NS_PER_S)
+/* Of a node that hangs one wants to hear soon. */
+#define WATCH_TIMEOUT_NS (3 * NS_PER_S)
+#define AT_TEXT_MAX      64
 
 static const char help[] =
     "usage: prober matrix [options]\n"
@@ -34,7 +39,8 @@ static const char help[] =
     "  --mode M        cold or warm\n"
     "  --level L       node, zone or region\n"
     "  --window D      how far back, for example 5m\n"
-    "  --watch         redraw every 2 s until Ctrl-C\n"
+    "  --at TIME       how it was then, for example 2026-01-31T23:59:00Z\n"
+    "  --watch [D]     redraw every D, 2s unless given, until Ctrl-C\n"
     "  -o FORMAT       text (default), or json: the node's answer as it is\n"
     "\n"
     "What is not given is the node's choice. Exit codes: 0 fine, 1 no answer,\n"
@@ -298,6 +304,20 @@ const struct render_matrix *cli_matrix_table(const struct cli_matrix_view *view)
     return &view->table;
 }
 
+void cli_matrix_age(struct cli_matrix_view *view, double seconds)
+{
+    const struct render_matrix *t = &view->table;
+
+    for (size_t i = 0; i < t->n_rows * t->n_columns; i++) {
+        struct render_cell *c = &view->cells[i];
+        double age_s = (c->age_s > 0 ? c->age_s : 0) + seconds;
+        if (c->age_s >= 0)
+            c->age_s = age_s;
+        if (c->state == CELL_FRESH && age_s > MATRIX_STALE_S)
+            c->state = CELL_STALE;
+    }
+}
+
 void cli_matrix_close(struct cli_matrix_view *view)
 {
     if (!view)
@@ -316,8 +336,9 @@ struct options {
     struct url api;
     unsigned series;
     enum render_stat stat;
-    const char *protocol, *mode, *level, *window; /* NULL: not given */
-    bool is_json, is_watching;
+    const char *protocol, *mode, *level, *window, *at; /* NULL: not given */
+    bool is_json;
+    uint64_t watch_ns; /* 0: once */
 };
 
 static bool is_one_of(const char *text, const char *const *words, size_t n)
@@ -333,6 +354,26 @@ static bool is_one_of(const char *text, const char *const *words, size_t n)
     is_one_of((text), (const char *const[]){__VA_ARGS__},  \
               sizeof((const char *const[]){__VA_ARGS__}) / \
                   sizeof(const char *))
+
+/* Whether there was such a time is the node's to say. */
+static bool is_like_time(const char *text)
+{
+    size_t len = strlen(text);
+
+    return len > 0 && len <= AT_TEXT_MAX &&
+           strspn(text, "0123456789-+:.TtZz") == len;
+}
+
+static int set_watch(struct options *o, const char *text)
+{
+    o->watch_ns = WATCH_NS;
+    if (text && config_parse_duration(text, &o->watch_ns))
+        return cli_usage("matrix", "--watch: '%s' is not a duration like 2s",
+                         text);
+    if (o->watch_ns < WATCH_NS_MIN || o->watch_ns > WATCH_NS_MAX)
+        return cli_usage("matrix", "--watch: from 200ms to 1h");
+    return CLI_OK;
+}
 
 /* Returns CLI_OK or CLI_USAGE. */
 static int set_option(struct options *o, int option, const char *text)
@@ -394,11 +435,29 @@ static int set_option(struct options *o, int option, const char *text)
             return cli_usage("matrix", "-o: '%s' is neither text nor json",
                              text);
         return CLI_OK;
-    case 'W':
-        o->is_watching = true;
+    case 't':
+        o->at = text;
+        if (!is_like_time(text))
+            return cli_usage("matrix",
+                             "--at: '%s' is not a time like "
+                             "2026-01-31T23:59:00Z",
+                             text);
         return CLI_OK;
+    case 'W':
+        return set_watch(o, text);
     }
     return cli_try_help("matrix");
+}
+
+/* As it may stand in a query: of what is let through only this is special. */
+static void put_value(struct wr *w, const char *value)
+{
+    for (; *value; value++) {
+        if (*value == '+')
+            wr_text(w, "%2B");
+        else
+            wr_u8(w, (uint8_t)*value);
+    }
 }
 
 static int make_path(const struct options *o, char path[CLI_API_PATH_SIZE])
@@ -408,7 +467,8 @@ static int make_path(const struct options *o, char path[CLI_API_PATH_SIZE])
     } params[] = {{"level", o->level},
                   {"window", o->window},
                   {"protocol", o->protocol},
-                  {"mode", o->mode}};
+                  {"mode", o->mode},
+                  {"at", o->at}};
     char separator = '?';
     struct wr w;
 
@@ -416,7 +476,8 @@ static int make_path(const struct options *o, char path[CLI_API_PATH_SIZE])
     cli_api_path(&o->api, "/api/v1/matrix", &w);
     for (size_t i = 0; i < sizeof params / sizeof params[0]; i++) {
         if (params[i].value) {
-            wr_printf(&w, "%c%s=%s", separator, params[i].key, params[i].value);
+            wr_printf(&w, "%c%s=", separator, params[i].key);
+            put_value(&w, params[i].value);
             separator = '&';
         }
     }
@@ -424,159 +485,177 @@ static int make_path(const struct options *o, char path[CLI_API_PATH_SIZE])
     return wr_err(&w);
 }
 
-struct screen {
+/* ---- once ---- */
+
+struct asking {
     const struct options *o;
     const char *path;
     struct render_style style;
-    int signal_fd; /* readable once we are to end; -1 without --watch */
-    struct wr answer, text;
+    /* The last good answer, and what is coming in. */
+    struct wr answer, incoming, text;
+    bool has_answer;
+    uint64_t answered_ns;
 };
 
-/* Append the text for one answer. */
-static int draw(struct screen *s, struct errmsg *msg)
+/* Append the text of the last good answer, which is so old. */
+static int draw(struct asking *a, uint64_t age_ns, struct errmsg *msg)
 {
-    const char *json = (const char *)s->answer.data;
+    const char *json = (const char *)a->answer.data;
     struct cli_matrix_view *view;
 
-    if (s->o->is_json) {
-        wr_bytes(&s->text, json, s->answer.len);
-        if (s->answer.len && json[s->answer.len - 1] != '\n')
-            wr_u8(&s->text, '\n');
+    if (a->o->is_json) {
+        wr_bytes(&a->text, json, a->answer.len);
+        if (a->answer.len && json[a->answer.len - 1] != '\n')
+            wr_u8(&a->text, '\n');
     } else {
-        int err = cli_matrix_parse(json, s->answer.len, s->o->series,
-                                   s->o->stat, &view, msg);
+        int err = cli_matrix_parse(json, a->answer.len, a->o->series,
+                                   a->o->stat, &view, msg);
         if (err) {
             errmsg_wrap(msg, "the answer");
             return err;
         }
-        render_matrix(&s->text, &s->style, cli_matrix_table(view));
+        cli_matrix_age(view, (double)age_ns / 1e9);
+        render_matrix(&a->text, &a->style, cli_matrix_table(view));
         cli_matrix_close(view);
     }
-    if (wr_err(&s->text))
+    if (wr_err(&a->text))
         errmsg_set(msg, "the table is too large");
-    return wr_err(&s->text);
+    return wr_err(&a->text);
 }
 
-/* Ask, and draw what was answered. Returns an exit code, with `msg` set if
- * it is not CLI_OK; ended by a signal sets *is_ended. */
-static int refresh(struct screen *s, bool *is_ended, struct errmsg *msg)
+/* Ask, and draw what was answered. Returns an exit code, with `msg` set if it
+ * is not CLI_OK, and the answer before still there; ended by abort_fd sets
+ * *is_ended. */
+static int refresh(struct asking *a, int abort_fd, bool *is_ended,
+                   struct errmsg *msg)
 {
-    wr_reset(&s->answer);
-    wr_reset(&s->text);
-    int code = cli_api_get(&s->o->api, s->path, s->signal_fd, &s->answer,
-                           is_ended, msg);
+    uint64_t timeout_ns =
+        a->o->watch_ns ? WATCH_TIMEOUT_NS : CLI_API_TIMEOUT_NS;
+
+    wr_reset(&a->incoming);
+    wr_reset(&a->text);
+    int code = cli_api_get(&a->o->api, a->path, timeout_ns, abort_fd,
+                           &a->incoming, is_ended, msg);
     if (code != CLI_OK || *is_ended)
         return code;
-    return draw(s, msg) ? CLI_FAILED : CLI_OK;
+
+    struct wr before = a->answer;
+    a->answer = a->incoming;
+    a->incoming = before;
+    if (draw(a, 0, msg)) {
+        a->incoming = a->answer;
+        a->answer = before;
+        return CLI_FAILED;
+    }
+    a->has_answer = true;
+    a->answered_ns = clock_now_ns();
+    return CLI_OK;
 }
 
-static int show_once(struct screen *s)
+static int show_once(struct asking *a)
 {
     struct errmsg msg = {""};
     bool is_ended = false;
-    int code = refresh(s, &is_ended, &msg);
+    int code = refresh(a, -1, &is_ended, &msg);
 
     if (code != CLI_OK) {
         cli_fail("matrix", "%s", msg.text);
         return code;
     }
-    if (cli_write(STDOUT_FILENO, s->text.data, s->text.len))
+    if (cli_write(STDOUT_FILENO, a->text.data, a->text.len))
         return cli_fail("matrix", "writing: %s", strerror(errno));
     return CLI_OK;
 }
 
-/* On a terminal: from the top left, each line cleared behind its end, and
- * all below cleared. In one piece, so that nothing flickers. */
-static int redraw(const struct screen *s)
-{
-    struct wr w;
+/* ---- again and again ---- */
 
-    if (!s->style.is_color || s->o->is_json)
-        return cli_write(STDOUT_FILENO, s->text.data, s->text.len);
-    wr_init_grow(&w, TEXT_BYTES_MAX);
-    wr_text(&w, "\033[H");
-    for (size_t i = 0; i < s->text.len; i++) {
-        if (s->text.data[i] == '\n')
-            wr_text(&w, "\033[K");
-        wr_u8(&w, s->text.data[i]);
-    }
-    wr_text(&w, "\033[J");
-    int err = wr_err(&w);
-    if (!err)
-        err = cli_write(STDOUT_FILENO, w.data, w.len);
-    wr_fini(&w);
-    return err;
+/* A node that does not answer now may later. Until then there is what it said
+ * last, as old as it is: nothing of it is shown as fresh for longer than it
+ * could be. */
+static void draw_without_answer(struct asking *a, const struct errmsg *why)
+{
+    uint64_t age_ns = a->has_answer ? clock_now_ns() - a->answered_ns : 0;
+    struct errmsg ignored = {""};
+
+    wr_reset(&a->text);
+    render_no_answer(&a->text, &a->style, why->text,
+                     a->has_answer ? (int64_t)age_ns : -1);
+    if (a->has_answer)
+        draw(a, age_ns, &ignored);
 }
 
-/* Draw until a signal comes. A node that does not answer now may later. */
-static int watch(struct screen *s)
+/* Ask once and show what is there then. Returns an exit code. */
+static int look(struct asking *a, struct cli_screen *screen)
 {
+    struct errmsg msg = {""};
     bool is_ended = false;
+    int code = refresh(a, cli_screen_fd(screen), &is_ended, &msg);
 
-    if (s->style.is_color && !s->o->is_json)
-        cli_write(STDOUT_FILENO, "\033[H\033[2J", 7);
-    while (!is_ended) {
-        struct errmsg msg = {""};
-        int code = refresh(s, &is_ended, &msg);
-
-        if (code == CLI_USAGE) {
-            cli_fail("matrix", "%s", msg.text);
-            return code;
-        }
-        if (is_ended)
-            break;
-        if (code != CLI_OK && s->o->is_json) {
-            cli_fail("matrix", "%s", msg.text);
-        } else if (code != CLI_OK) {
-            wr_reset(&s->text);
-            wr_printf(&s->text, "prober matrix: %s\n", msg.text);
-        }
-        if (redraw(s))
-            return cli_fail("matrix", "writing: %s", strerror(errno));
-        struct pollfd fd = {.fd = s->signal_fd, .events = POLLIN};
-        if (poll(&fd, 1, REDRAW_MS) > 0)
-            break;
-        s->style = cli_style(STDOUT_FILENO); /* it may have been resized */
+    if (is_ended)
+        return CLI_OK;
+    /* The first answer says whether the question makes sense. */
+    if (code == CLI_USAGE && !a->has_answer) {
+        cli_screen_close(screen);
+        cli_fail("matrix", "%s", msg.text);
+        return code;
+    }
+    if (code != CLI_OK && a->o->is_json) {
+        cli_fail("matrix", "%s", msg.text);
+        return CLI_OK;
+    }
+    if (code != CLI_OK)
+        draw_without_answer(a, &msg);
+    if (cli_screen_draw(screen, &a->style, (const char *)a->text.data,
+                        a->text.len)) {
+        cli_screen_close(screen);
+        return cli_fail("matrix", "writing: %s", strerror(errno));
     }
     return CLI_OK;
 }
 
-/* Signals come as a readable descriptor, so that both waits, for the answer
- * and between two of them, end at once. */
-static int open_signals(void)
+static int watch(struct asking *a)
 {
-    sigset_t set;
+    struct cli_screen screen;
+    bool is_in_place = a->style.is_screen && !a->o->is_json;
+    int code = CLI_OK;
 
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (cli_screen_open(&screen, STDOUT_FILENO, is_in_place))
+        return cli_fail("matrix", "signals: %s", strerror(errno));
+    while (code == CLI_OK) {
+        code = look(a, &screen);
+        if (code != CLI_OK ||
+            cli_screen_wait(&screen, a->o->watch_ns / NS_PER_MS) ==
+                SCREEN_ENDED)
+            break;
+        a->style = cli_style(STDOUT_FILENO); /* it may have been resized */
+    }
+    cli_screen_close(&screen);
+    return code;
 }
 
 static int show(const struct options *o)
 {
     char path[CLI_API_PATH_SIZE];
-    struct screen s = {.o = o,
-                       .path = path,
-                       .style = cli_style(STDOUT_FILENO),
-                       .signal_fd = -1};
-    int code;
+    struct asking a = {.o = o, .path = path, .style = cli_style(STDOUT_FILENO)};
 
     if (make_path(o, path))
         return cli_usage("matrix", "--api: the path is too long");
-    wr_init_grow(&s.answer, CLI_API_BYTES_MAX);
-    wr_init_grow(&s.text, TEXT_BYTES_MAX);
-    if (!o->is_watching) {
-        code = show_once(&s);
-    } else {
-        s.signal_fd = open_signals();
-        code = watch(&s);
-        close(s.signal_fd);
-    }
-    wr_fini(&s.answer);
-    wr_fini(&s.text);
+    wr_init_grow(&a.answer, CLI_API_BYTES_MAX);
+    wr_init_grow(&a.incoming, CLI_API_BYTES_MAX);
+    wr_init_grow(&a.text, TEXT_BYTES_MAX);
+    int code = o->watch_ns ? watch(&a) : show_once(&a);
+    wr_fini(&a.answer);
+    wr_fini(&a.incoming);
+    wr_fini(&a.text);
     return code;
+}
+
+/* getopt wants "--watch=D"; "--watch D" is as clear, nothing else follows. */
+static const char *watch_argument(int argc, char **argv)
+{
+    if (optarg || optind >= argc || argv[optind][0] == '-')
+        return optarg;
+    return argv[optind++];
 }
 
 int cli_matrix(int argc, char **argv)
@@ -589,7 +668,8 @@ int cli_matrix(int argc, char **argv)
         {"mode", required_argument, NULL, 'm'},
         {"level", required_argument, NULL, 'l'},
         {"window", required_argument, NULL, 'w'},
-        {"watch", no_argument, NULL, 'W'},
+        {"at", required_argument, NULL, 't'},
+        {"watch", optional_argument, NULL, 'W'},
         {"output", required_argument, NULL, 'o'},
         {"help", no_argument, NULL, 'h'},
         {0},
@@ -601,11 +681,15 @@ int cli_matrix(int argc, char **argv)
            (option = getopt_long(argc, argv, "o:h", longs, NULL)) != -1) {
         if (option == 'h')
             return cli_help(help);
-        code = set_option(&o, option, optarg);
+        const char *text = option == 'W' ? watch_argument(argc, argv) : optarg;
+        code = set_option(&o, option, text);
     }
     if (code != CLI_OK)
         return code;
     if (optind < argc)
         return cli_usage("matrix", "unexpected '%s'", argv[optind]);
+    if (o.at && o.watch_ns)
+        return cli_usage("matrix", "--at: the past does not change, so there "
+                                   "is nothing to --watch");
     return show(&o);
 }

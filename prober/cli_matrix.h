@@ -24,6 +24,9 @@ int cli_matrix_parse(const char *text, size_t len, unsigned series,
 /* Lives as long as the view. */
 const struct render_matrix *
 cli_matrix_table(const struct cli_matrix_view *view);
+/* So much time has passed since the answer: the ages grow, and what was fresh
+ * may be stale by now. */
+void cli_matrix_age(struct cli_matrix_view *view, double seconds);
 void cli_matrix_close(struct cli_matrix_view *view); /* NULL is allowed */
 
 #endif /* PROBER_CLI_MATRIX_H */

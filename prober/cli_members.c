@@ -411,7 +411,8 @@ static int show(const struct options *o)
         return cli_usage("members", "--api: the path is too long");
     wr_init_grow(&answer, CLI_API_BYTES_MAX);
     wr_init_grow(&text, TEXT_BYTES_MAX);
-    int code = cli_api_get(&o->api, path, -1, &answer, &is_ended, &msg);
+    int code = cli_api_get(&o->api, path, CLI_API_TIMEOUT_NS, -1, &answer,
+                           &is_ended, &msg);
     if (code == CLI_OK && draw(o, &answer, &text, &msg))
         code = CLI_FAILED;
     if (code != CLI_OK)

@@ -41,6 +41,12 @@ static const struct {
 
 #define RAMP_N (sizeof ramp / sizeof ramp[0])
 
+/* Where there are eight colours: in the order of their lightness, without the
+ * green that would say "good" and the red that would say "bad". */
+static const char *const basic_ramp[RAMP_N] = {
+    "\033[44;37m", "\033[44;37m", "\033[45;37m", "\033[45;37m",
+    "\033[46;30m", "\033[46;30m", "\033[43;30m", "\033[47;30m"};
+
 /* Loss has meanings of its own, so its steps are fixed: none, below 0.1 %,
  * 0.5 %, 1 %, 5 %, 10 %, 50 %, and above. */
 static const double loss_steps[RAMP_N - 1] = {0,    0.001, 0.005, 0.01,
@@ -68,8 +74,14 @@ int render_stat_parse(const char *text)
 static void color(struct wr *w, const struct render_style *style,
                   const char *code)
 {
-    if (style->is_color)
+    bool is_of_256 = strstr(code, "38;5;") != NULL;
+
+    if (!style->is_color)
+        return;
+    if (!style->is_basic || !is_of_256)
         wr_text(w, code);
+    else if (!strcmp(code, BAD))
+        wr_text(w, "\033[1;31m");
 }
 
 static void spaces(struct wr *w, size_t n)
@@ -637,10 +649,18 @@ struct span {
     double low, high; /* positive values; 0: none */
     bool has_stale, has_unknown, has_draining, has_failed, has_partial,
         has_untrusted, has_absent;
+    double youngest_s, oldest_s; /* of the stale ones; < 0: not known */
     size_t value_columns, marks_columns;
 };
 
-enum look { LOOK_VALUE, LOOK_STALE, LOOK_EMPTY, LOOK_FAILED };
+enum look {
+    LOOK_VALUE,
+    LOOK_STALE,
+    LOOK_UNKNOWN,
+    LOOK_DRAINING,
+    LOOK_ABSENT,
+    LOOK_FAILED
+};
 
 struct face { /* how a cell appears */
     enum look look;
@@ -679,13 +699,15 @@ static void set_marks(struct face *f, const struct render_cell *c,
 static struct face cell_face(const struct render_style *style,
                              enum render_stat stat, const struct render_cell *c)
 {
-    struct face f = {.look = LOOK_EMPTY};
+    struct face f = {.look = LOOK_ABSENT};
 
     switch (c->state) {
     case CELL_UNKNOWN:
+        f.look = LOOK_UNKNOWN;
         snprintf(f.value, sizeof f.value, "?");
         return f;
     case CELL_DRAINING:
+        f.look = LOOK_DRAINING;
         snprintf(f.value, sizeof f.value, "drain");
         return f;
     case CELL_FRESH:
@@ -705,6 +727,16 @@ static struct face cell_face(const struct render_style *style,
     return f;
 }
 
+static void note_age(struct span *s, const struct render_cell *c)
+{
+    if (c->state != CELL_STALE || c->age_s < 0)
+        return;
+    if (s->oldest_s < 0 || c->age_s < s->youngest_s)
+        s->youngest_s = c->age_s;
+    if (c->age_s > s->oldest_s)
+        s->oldest_s = c->age_s;
+}
+
 static void note_cell(struct span *s, const struct render_style *style,
                       enum render_stat stat, const struct render_cell *c)
 {
@@ -720,6 +752,7 @@ static void note_cell(struct span *s, const struct render_style *style,
     s->has_untrusted |= strchr(f.marks, '*') != NULL;
     s->has_failed |= !strcmp(f.value, "FAIL");
     s->has_absent |= !strcmp(f.value, "-");
+    note_age(s, c);
     if (f.look == LOOK_VALUE && c->value > 0) {
         s->low = s->low > 0 && s->low < c->value ? s->low : c->value;
         s->high = s->high > c->value ? s->high : c->value;
@@ -729,7 +762,7 @@ static void note_cell(struct span *s, const struct render_style *style,
 static struct span measure(const struct render_style *style,
                            const struct render_matrix *m)
 {
-    struct span s = {.value_columns = 1};
+    struct span s = {.value_columns = 1, .youngest_s = -1, .oldest_s = -1};
     char text[ROW_NAME_MAX + 1];
 
     for (size_t i = 0; i < m->n_rows * m->n_columns; i++)
@@ -762,28 +795,35 @@ static size_t ramp_step(const struct span *s, enum render_stat stat, double v)
     return i < n ? i : n - 1;
 }
 
-static void ramp_color(struct wr *w, size_t step)
+static void ramp_color(struct wr *w, const struct render_style *style,
+                       size_t step)
 {
-    wr_printf(w, "\033[48;5;%u;38;5;%um", ramp[step].background,
-              ramp[step].text);
+    if (style->is_basic)
+        wr_text(w, basic_ramp[step]);
+    else
+        wr_printf(w, "\033[48;5;%u;38;5;%um", ramp[step].background,
+                  ramp[step].text);
 }
 
-static void look_color(struct wr *w, enum look look, size_t step)
+/* What is not a fresh value is grey or blue on the terminal's own ground, an
+ * unknown one on grey; never on the ramp. */
+static void look_color(struct wr *w, const struct render_style *style,
+                       enum look look, size_t step)
 {
-    switch (look) {
-    case LOOK_VALUE:
-        ramp_color(w, step);
-        break;
-    case LOOK_STALE:
-        wr_text(w, "\033[3;38;5;245m"); /* grey, italic, no background */
-        break;
-    case LOOK_EMPTY:
-        wr_text(w, "\033[38;5;240m");
-        break;
-    case LOOK_FAILED:
-        wr_text(w, "\033[1;7;38;5;166m");
-        break;
-    }
+    static const char *const codes[][2] = {
+        [LOOK_STALE] = {"\033[3;38;5;245m", "\033[2;3m"},
+        [LOOK_UNKNOWN] = {"\033[48;5;236;38;5;250m", "\033[7;2m"},
+        [LOOK_DRAINING] = {"\033[4;38;5;67m", "\033[4;34m"},
+        [LOOK_ABSENT] = {"\033[38;5;240m", "\033[2m"},
+        [LOOK_FAILED] = {"\033[1;7;38;5;166m", "\033[1;37;41m"},
+    };
+
+    if (!style->is_color)
+        return;
+    if (look == LOOK_VALUE)
+        ramp_color(w, style, step);
+    else
+        wr_text(w, codes[look][style->is_basic]);
 }
 
 static void cell(struct wr *w, const struct render_style *style,
@@ -793,8 +833,7 @@ static void cell(struct wr *w, const struct render_style *style,
     struct face f = cell_face(style, m->stat, c);
 
     wr_u8(w, ' ');
-    if (style->is_color)
-        look_color(w, f.look, ramp_step(s, m->stat, c->value));
+    look_color(w, style, f.look, ramp_step(s, m->stat, c->value));
     wr_u8(w, ' ');
     pad_left(w, f.value, s->value_columns);
     pad_right(w, f.marks, s->marks_columns);
@@ -867,7 +906,7 @@ static void scale(struct wr *w, const struct render_style *style,
         duration(w, style, whole_ns(s->low));
     wr_u8(w, ' ');
     for (size_t i = 0; i < RAMP_N; i++) {
-        ramp_color(w, i);
+        ramp_color(w, style, i);
         wr_text(w, "   ");
     }
     wr_text(w, RESET " ");
@@ -885,29 +924,45 @@ static void legend_item(struct wr *w, const struct render_style *style,
     if (!occurs)
         return;
     wr_text(w, "  ");
-    if (style->is_color)
-        look_color(w, look, 0);
+    look_color(w, style, look, 0);
     pad_right(w, mark, 5);
     color(w, style, RESET);
     wr_printf(w, "  %s\n", meaning);
 }
 
+#define STALE_TEXT_SIZE 128
+
+static const char *stale_text(const struct span *s, char text[STALE_TEXT_SIZE])
+{
+    int n = snprintf(text, STALE_TEXT_SIZE,
+                     "stale: nothing newer than three windows");
+
+    if (s->oldest_s > s->youngest_s)
+        snprintf(text + n, STALE_TEXT_SIZE - (size_t)n, ", %.0f to %.0f s old",
+                 s->youngest_s, s->oldest_s);
+    else if (s->oldest_s >= 0)
+        snprintf(text + n, STALE_TEXT_SIZE - (size_t)n, ", %.0f s old",
+                 s->oldest_s);
+    return text;
+}
+
 static void legend(struct wr *w, const struct render_style *style,
                    const struct span *s)
 {
+    char text[STALE_TEXT_SIZE];
+
     legend_item(w, style, s->has_failed, LOOK_FAILED, "FAIL",
                 "every attempt failed");
     legend_item(w, style, s->has_partial, LOOK_STALE, "!",
                 "some attempts failed");
     legend_item(w, style, s->has_untrusted, LOOK_STALE, "*",
                 "the prober was starved, do not trust the number");
-    legend_item(w, style, s->has_stale, LOOK_STALE, "~",
-                "stale: nothing newer than three windows");
-    legend_item(w, style, s->has_unknown, LOOK_EMPTY, "?",
+    legend_item(w, style, s->has_stale, LOOK_STALE, "~", stale_text(s, text));
+    legend_item(w, style, s->has_unknown, LOOK_UNKNOWN, "?",
                 "unknown: no measurement");
-    legend_item(w, style, s->has_draining, LOOK_EMPTY, "drain",
+    legend_item(w, style, s->has_draining, LOOK_DRAINING, "drain",
                 "the node is leaving, not measured");
-    legend_item(w, style, s->has_absent, LOOK_EMPTY, "-",
+    legend_item(w, style, s->has_absent, LOOK_ABSENT, "-",
                 "this phase did not run");
 }
 
@@ -954,4 +1009,22 @@ void render_matrix(struct wr *w, const struct render_style *style,
     table(w, style, m, &s);
     scale(w, style, m, &s);
     legend(w, style, &s);
+}
+
+void render_no_answer(struct wr *w, const struct render_style *style,
+                      const char *why, int64_t age_ns)
+{
+    color(w, style, BAD);
+    wr_text(w, "NO ANSWER");
+    color(w, style, RESET);
+    wr_text(w, ": ");
+    render_safe(w, why);
+    wr_text(w, "\n");
+    if (age_ns < 0)
+        return;
+    wr_text(w, "what was answered ");
+    color(w, style, BOLD);
+    wr_printf(w, "%" PRId64 " s ago", age_ns / 1000000000);
+    color(w, style, RESET);
+    wr_text(w, ":\n\n");
 }

@@ -28,8 +28,11 @@
 /* Zeroed: plain ASCII without limit of width, for pipes and files. */
 struct render_style {
     bool is_color;    /* ANSI, 256 colours */
+    bool is_basic;    /* of these only the first eight */
     bool is_utf8;     /* bars and micro signs beyond ASCII */
+    bool is_screen;   /* a terminal, to be drawn on in place */
     unsigned columns; /* of the terminal; 0: not limited */
+    unsigned lines;   /* the same */
 };
 
 /* Text from outside: one '?' per code point that is not printable ASCII. */
@@ -99,6 +102,11 @@ struct render_matrix {
     const char *const *rows, *const *columns;
     const struct render_cell *cells; /* row by row */
 };
+
+/* In front of a matrix that is shown although its node does not answer now.
+ * age_ns: of that matrix; -1: there is none. */
+void render_no_answer(struct wr *w, const struct render_style *style,
+                      const char *why, int64_t age_ns);
 
 void render_matrix(struct wr *w, const struct render_style *style,
                    const struct render_matrix *m);

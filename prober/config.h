@@ -27,16 +27,18 @@
 #include "proto/base/err.h"
 #include "proto/url.h"
 
-#define CONFIG_BYTES_MAX   (1u << 20)
-#define CONFIG_PEERS_MAX   2000
-#define CONFIG_TARGETS_MAX 2000
-#define CONFIG_ZONES_MAX   64 /* of one target */
-#define CONFIG_SERVERS_MAX 8
-#define CONFIG_JOIN_MAX    64
-#define CONFIG_ALLOW_MAX   256
-#define CONFIG_NAME_MAX    128
-#define CONFIG_PATH_MAX    512
-#define CONFIG_LABEL_MAX   255 /* memberlist's */
+#define CONFIG_BYTES_MAX     (1u << 20)
+#define CONFIG_PEERS_MAX     2000
+#define CONFIG_TARGETS_MAX   2000
+#define CONFIG_ZONES_MAX     64 /* of one target */
+#define CONFIG_SERVERS_MAX   8
+#define CONFIG_JOIN_MAX      64
+#define CONFIG_ALLOW_MAX     256
+#define CONFIG_PAIRS_MAX     64 /* mesh/topology.h */
+#define CONFIG_FULL_MESH_MAX 8192
+#define CONFIG_NAME_MAX      128
+#define CONFIG_PATH_MAX      512
+#define CONFIG_LABEL_MAX     255 /* memberlist's */
 
 /* "host:65535" and an address with a prefix length fit as well. */
 #define CONFIG_ENDPOINT_SIZE (URL_HOST_MAX + 7)
@@ -105,6 +107,10 @@ struct config {
         size_t n_allow;
         struct addr_network allow[ADDR_POLICY_NETWORKS_MAX];
     } gossip;
+    struct { /* who probes whom, mesh/topology.h; the same on all nodes */
+        uint32_t pairs;         /* per ordered pair of zones, default 3 */
+        uint32_t full_mesh_max; /* default 12 */
+    } topology;
     struct {
         struct addr listen;
         uint32_t connections_max; /* default 128 */

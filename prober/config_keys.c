@@ -292,6 +292,14 @@ static const struct config_key gossip_keys[] = {
     {0},
 };
 
+static const struct config_key topology_keys[] = {
+    {"pairs", config_value_count, AT(config, topology.pairs), .min = 1,
+     .max = CONFIG_PAIRS_MAX, .fallback = "3"},
+    {"full_mesh_max", config_value_count, AT(config, topology.full_mesh_max),
+     .min = 0, .max = CONFIG_FULL_MESH_MAX, .fallback = "12"},
+    {0},
+};
+
 static const struct config_key api_keys[] = {
     {"listen", config_value_listen, AT(config, api.listen), .port = PORT_API,
      .fallback = ":7070"},
@@ -335,10 +343,17 @@ static const struct config_key log_keys[] = {
 };
 
 const struct config_key config_keys[] = {
-    {"node", .keys = node_keys},       {"probe", .keys = probe_keys},
-    {"gossip", .keys = gossip_keys},   {"api", .keys = api_keys},
-    {"control", .keys = control_keys}, {"tls", .keys = tls_keys},
-    {"dns", .keys = dns_keys},         {"history", .keys = history_keys},
-    {"log", .keys = log_keys},         {"peers", .bind = bind_peers},
-    {"targets", .bind = bind_targets}, {0},
+    {"node", .keys = node_keys},
+    {"probe", .keys = probe_keys},
+    {"gossip", .keys = gossip_keys},
+    {"topology", .keys = topology_keys},
+    {"api", .keys = api_keys},
+    {"control", .keys = control_keys},
+    {"tls", .keys = tls_keys},
+    {"dns", .keys = dns_keys},
+    {"history", .keys = history_keys},
+    {"log", .keys = log_keys},
+    {"peers", .bind = bind_peers},
+    {"targets", .bind = bind_targets},
+    {0},
 };

@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "mesh/frames.h"
+#include "mesh/history.h"
 #include "mesh/matrix.h"
 #include "prober/api.h"
+#include "prober/backfill_uv.h"
 #include "prober/census.h"
 #include "prober/cli.h"
 #include "prober/clock.h"
@@ -22,8 +24,12 @@
 #include "prober/gossip.h"
 #include "prober/httpd_uv.h"
 #include "prober/log.h"
+#include "prober/metrics.h"
 #include "prober/plane_uv.h"
+#include "prober/process.h"
 #include "prober/roster.h"
+#include "prober/spread_uv.h"
+#include "prober/totals.h"
 #include "prober/window.h"
 
 #define SAMPLES_KEPT   1024
@@ -34,10 +40,13 @@
 #define LEAD_MAX_S     60 /* clock set back further: begin anew */
 #define NS_PER_S       UINT64_C(1000000000)
 #define WINDOW_NS      (FRAME_WINDOW_S * NS_PER_S)
+#define WORK_NS        UINT64_C(1000000)    /* of a turn, on the history */
 #define TAKE_MAX       512                  /* samples folded per turn */
 #define FOLLOW_NS      UINT64_C(500000000)  /* between looks at the members */
 #define CENSUS_NS      UINT64_C(1000000000) /* ages in the API are as old */
-#define LEAVE_NS       UINT64_C(4500000000) /* for the leave to be told */
+#define LEAVE_NS       UINT64_C(3000000000) /* for the leave to be told */
+#define ORIGIN_SHARE   8 /* part of the memory for frames that one origin has */
+#define ORIGIN_EPOCHS  4 /* lives of a node within ten seconds */
 #define END_MS         200 /* for what is left when all is closed */
 
 /* The control plane: everything that runs on the main loop. */
@@ -47,13 +56,18 @@ struct daemon {
     struct plane *plane;
     struct addr_policy policy; /* on addresses that others named */
     struct roster *roster;
-    struct gossip *gossip; /* NULL: there is no mesh */
+    struct gossip *gossip;        /* NULL: there is no mesh */
+    struct spread_uv *spread;     /* the same */
+    struct backfill_uv *backfill; /* the same */
     struct api_mesh mesh;
     struct httpd *httpd;
     struct windows *windows;
+    struct totals *totals;
     struct frames *frames;
+    struct history *history;
     struct env *env;
     struct api_source source;
+    struct metrics_source metrics;
     struct plane_status status, status_at_cut;
     struct frame_context context;
     uint64_t env_at_ns;
@@ -65,9 +79,9 @@ struct daemon {
     bool is_windows_due;            /* they do not know all targets yet */
     bool is_set_due;                /* nor does the plane */
     bool is_census_due;
-    bool is_plane_stopped;
+    bool is_plane_ending, is_plane_stopped;
     int exit_code;
-    uv_timer_t drain_timer, housekeep_timer, end_timer;
+    uv_timer_t drain_timer, housekeep_timer, work_timer, end_timer;
     uv_signal_t terminate, interrupt, hangup;
     size_t samples_lost;
     struct wr encoded; /* of the frame being cut */
@@ -112,6 +126,15 @@ static void keep_sample(struct daemon *d, const struct sample *s)
     source->samples_total++;
 }
 
+static void count_sample(struct daemon *d, const struct sample *s)
+{
+    const struct lineup_target *t =
+        lineup_find(plane_lineup(d->plane), s->target, s->target_gen);
+    const char *zone =
+        t ? matrix_label(LEVEL_ZONE, t->name, t->zone, NULL) : NULL;
+    (void)totals_add(d->totals, zone, s, clock_now_ns()); /* counts that, too */
+}
+
 static void on_drain(uv_timer_t *timer);
 
 static void take_all(void *arg)
@@ -122,6 +145,8 @@ static void take_all(void *arg)
     int n = 0;
     for (; n < TAKE_MAX && plane_take_sample(d->plane, &s); n++) {
         keep_sample(d, &s);
+        if (d->totals)
+            count_sample(d, &s);
         if (d->windows && windows_add(d->windows, &s, now_unix_ns))
             d->samples_lost++; /* shown as dropped, like those of the queue */
     }
@@ -260,11 +285,50 @@ static void sample_context(struct daemon *d)
     d->status_at_cut = d->status;
 }
 
+/* Folding and making slots of the history, a millisecond a turn. */
+static void on_work(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    uint64_t start_ns = clock_now_ns();
+    while (history_work(d->history, HISTORY_STEP)) {
+        if (clock_now_ns() - start_ns < WORK_NS)
+            continue;
+        uv_timer_start(timer, on_work, 1, 0);
+        return;
+    }
+}
+
+/* A frame is new here, this node's or another's: the history takes it too. */
+static void on_frame(void *arg, const void *data, size_t len)
+{
+    struct daemon *d = arg;
+    (void)!history_add(d->history, data, len); /* it counts what it loses */
+    uv_timer_start(&d->work_timer, on_work, 0, 0);
+}
+
+/* Frames may have half of the memory, the history what they leave. */
+static void tick_stores(struct daemon *d, uint64_t now_unix_ns)
+{
+    uint64_t now_unix_s = now_unix_ns / 1000000000u;
+    if (d->spread) /* the mesh may know the time better */
+        now_unix_s = spread_uv_tick(d->spread, now_unix_ns);
+    else
+        frames_expire(d->frames, now_unix_s);
+    size_t frames = frames_bytes(d->frames);
+    history_limit(d->history, d->config->history.memory_bytes > frames
+                                  ? d->config->history.memory_bytes - frames
+                                  : 0);
+    history_tick(d->history, now_unix_s);
+    uv_timer_start(&d->work_timer, on_work, 0, 0);
+}
+
 static void cut_frame(struct daemon *d)
 {
     wr_reset(&d->encoded);
     int rc = windows_cut(d->windows, &d->context, &d->encoded);
-    if (!rc)
+    if (!rc && d->spread)
+        rc = spread_uv_own(d->spread, d->encoded.data, d->encoded.len);
+    else if (!rc)
         rc = frames_add(d->frames, d->encoded.data, d->encoded.len);
     if (rc)
         log_event(LOG_ERROR, "frame_lost", "reason", err_name(rc), NULL);
@@ -346,10 +410,17 @@ static void close_all(struct daemon *d)
 {
     hold_signals();
     httpd_close(d->httpd);
+    d->source.spread = NULL;
+    spread_uv_close(d->spread);
+    d->spread = NULL;
+    d->source.backfill = NULL;
+    backfill_uv_close(d->backfill);
+    d->backfill = NULL;
     gossip_close(d->gossip);
     d->gossip = NULL;
     uv_close((uv_handle_t *)&d->drain_timer, NULL);
     uv_close((uv_handle_t *)&d->housekeep_timer, NULL);
+    uv_close((uv_handle_t *)&d->work_timer, NULL);
     uv_close((uv_handle_t *)&d->terminate, NULL);
     uv_close((uv_handle_t *)&d->interrupt, NULL);
     uv_close((uv_handle_t *)&d->hangup, NULL);
@@ -359,13 +430,23 @@ static void close_all(struct daemon *d)
 
 /* The responder has told who probes us, and the mesh whoever listens; when
  * both are through with it, this is the end. */
+/* Do the others know, as far as they are to be told? */
+static bool is_leave_told(const struct daemon *d, uint64_t now_ns)
+{
+    return !d->gossip || gossip_is_name_taken(d->gossip) ||
+           gossip_has_left(d->gossip) || now_ns - d->stop_ns >= LEAVE_NS;
+}
+
+/* First the mesh is told, while probes are answered as ever: a member that has
+ * left is not probed any more, so nobody counts a failure because of this
+ * restart. NOT_SERVING is for all others, who have only that. */
 static void heed_end(struct daemon *d, uint64_t now_ns)
 {
+    if (d->stop_ns && !d->is_plane_ending && is_leave_told(d, now_ns)) {
+        d->is_plane_ending = true;
+        plane_stop(d->plane, GRACE_NS);
+    }
     if (!d->is_plane_stopped)
-        return;
-    bool is_leaving = d->gossip && !gossip_is_name_taken(d->gossip) &&
-                      !gossip_has_left(d->gossip);
-    if (is_leaving && d->stop_ns && now_ns - d->stop_ns < LEAVE_NS)
         return;
     close_all(d);
     plane_close(d->plane);
@@ -385,9 +466,14 @@ static void begin_end(struct daemon *d)
     d->source.is_draining = true;
     d->source.is_ready = false;
     d->source.not_ready_reason = "draining";
-    plane_stop(d->plane, GRACE_NS);
-    if (d->gossip && !gossip_is_name_taken(d->gossip))
+    if (d->gossip && !gossip_is_name_taken(d->gossip)) {
+        const struct aim_want none = {.name = ""};
+        struct errmsg ignored = {{0}};
+        /* Start no attempts; at the worst plane_stop() sees to that. */
+        (void)plane_set_targets(d->plane, &none, 0, &ignored);
         gossip_leave(d->gossip);
+    }
+    heed_end(d, d->stop_ns);
 }
 
 static void on_terminate(uv_signal_t *handle, int number)
@@ -443,12 +529,31 @@ static void refresh_nodes(void *arg)
         (void)publish_nodes(d);
 }
 
+static void refresh_metrics(void *arg)
+{
+    struct daemon *d = arg;
+    process_read(&d->metrics.process);
+    httpd_stats(d->httpd, &d->metrics.api);
+    if (d->gossip)
+        d->metrics.refused = *members_counters(gossip_members(d->gossip));
+}
+
 /* ---- time passes ---- */
+
+/* Looked at as often as samples are taken: the whole mesh waits for it. */
+static void cut_what_is_due(struct daemon *d)
+{
+    uint64_t now_unix_ns = clock_now_unix_ns();
+    for (int i = 0; i < 2 && windows_due(d->windows, now_unix_ns); i++)
+        cut_frame(d);
+}
 
 static void on_drain(uv_timer_t *timer)
 {
     struct daemon *d = timer->data;
     take_all(d);
+    if (d->windows)
+        cut_what_is_due(d);
     follow(d, clock_now_ns());
     heed_end(d, clock_now_ns());
 }
@@ -464,14 +569,12 @@ static void on_housekeep(uv_timer_t *timer)
         d->window = now_unix_ns / WINDOW_NS;
         sample_context(d);
     }
-    for (int i = 0; i < 2 && windows_due(d->windows, now_unix_ns); i++)
-        cut_frame(d);
     heed_clock(d, now_unix_ns);
     if (d->gossip && gossip_is_name_taken(d->gossip) && !d->stop_ns) {
         d->exit_code = CLI_FAILED;
         begin_end(d);
     }
-    frames_expire(d->frames, now_unix_ns / 1000000000u);
+    tick_stores(d, now_unix_ns);
     d->source.memory_rss_bytes = resident_bytes();
     if (!d->source.is_ready && d->status.updated_ns) {
         d->source.is_ready = true;
@@ -493,23 +596,45 @@ static int open_targets(struct daemon *d, struct errmsg *msg)
     return rc;
 }
 
+/* What an origin with a wrong clock says is about other windows than it means.
+ */
+static bool is_usable(void *arg, const char *origin)
+{
+    const struct daemon *d = arg;
+    return !d->source.spread || !spread_is_skewed(d->source.spread, origin);
+}
+
 static int open_stores(struct daemon *d, struct errmsg *msg)
 {
     const struct config *c = d->config;
     struct frames_limits limits = {
         .retention_s = c->history.retention_ns / 1000000000u,
-        .bytes_max = c->history.memory_bytes,
+        .bytes_max = c->history.memory_bytes / 2,
     };
+    if (c->gossip.is_on) { /* others are not to be driven out by one */
+        limits.origin_bytes_max = c->history.memory_bytes / ORIGIN_SHARE;
+        limits.epochs_max = ORIGIN_EPOCHS;
+    }
     d->windows = open_windows(d);
+    d->totals = totals_open();
     d->frames = frames_open(&limits);
+    struct history_config history = {
+        .bytes_max = c->history.memory_bytes / 2,
+        .seed = clock_now_unix_ns(), /* not known when names are made up */
+        .is_usable = is_usable,
+        .usable_arg = d,
+    };
+    d->history = history_open(&history);
     d->env = env_open("", plane_thread_id(d->plane));
     d->source.cache = api_cache_open();
-    if (!d->windows || !d->frames || !d->env || !d->source.cache ||
-        publish_nodes(d)) {
+    if (!d->windows || !d->totals || !d->frames || !d->history || !d->env ||
+        !d->source.cache || publish_nodes(d)) {
         errmsg_set(msg, "out of memory");
         return ERR_NOMEM;
     }
+    frames_listen(d->frames, on_frame, d);
     frames_expire(d->frames, clock_now_unix_ns() / 1000000000u);
+    history_tick(d->history, clock_now_unix_ns() / 1000000000u);
     wr_init_grow(&d->encoded, FRAME_BYTES_MAX);
     env_sample(d->env, 0, &d->context);
     d->env_at_ns = clock_now_ns();
@@ -528,6 +653,11 @@ static void fill_source(struct daemon *d)
     s->start_ns = clock_now_ns();
     s->start_unix_ns = clock_now_unix_ns();
     s->frames = d->frames;
+    s->history = d->history;
+    s->history_max_bytes = c->history.memory_bytes;
+    s->retention_s = c->history.retention_ns / 1000000000u;
+    s->is_usable = is_usable;
+    s->usable_arg = d;
     s->plane = &d->status;
     s->context = &d->context;
     s->not_ready_reason = "starting";
@@ -538,6 +668,10 @@ static void fill_source(struct daemon *d)
     s->names_arg = d;
     s->refresh = refresh_nodes;
     s->refresh_arg = d;
+    d->metrics.totals = d->totals;
+    d->metrics.refresh = refresh_metrics;
+    d->metrics.refresh_arg = d;
+    s->metrics = &d->metrics;
     s->now_ns = clock_now_ns;
     s->now_unix_ns = clock_now_unix_ns;
 }
@@ -547,11 +681,12 @@ static void init_handles(struct daemon *d)
 {
     uv_timer_init(d->loop, &d->drain_timer);
     uv_timer_init(d->loop, &d->housekeep_timer);
+    uv_timer_init(d->loop, &d->work_timer);
     uv_timer_init(d->loop, &d->end_timer);
     uv_signal_init(d->loop, &d->terminate);
     uv_signal_init(d->loop, &d->interrupt);
     uv_signal_init(d->loop, &d->hangup);
-    d->drain_timer.data = d->housekeep_timer.data = d;
+    d->drain_timer.data = d->housekeep_timer.data = d->work_timer.data = d;
     d->terminate.data = d->interrupt.data = d->hangup.data = d;
 }
 
@@ -593,6 +728,50 @@ static void log_started(const struct daemon *d, const struct addr *api)
               d->config->probe.is_plaintext ? "none" : fingerprint, NULL);
 }
 
+static void on_mesh_message(void *arg, const struct addr *from,
+                            struct span message)
+{
+    struct daemon *d = arg;
+    if (d->backfill && backfill_uv_message(d->backfill, from, message))
+        return;
+    if (d->spread)
+        spread_uv_message(d->spread, from, message);
+}
+
+static int open_spread(struct daemon *d, struct errmsg *msg)
+{
+    struct spread_uv_config c = {
+        .loop = d->loop,
+        .config = d->config,
+        .gossip = d->gossip,
+        .frames = d->frames,
+    };
+    d->spread = spread_uv_open(&c);
+    if (!d->spread) {
+        errmsg_set(msg, "out of memory");
+        return ERR_NOMEM;
+    }
+    d->source.spread = spread_uv_spread(d->spread);
+    return 0;
+}
+
+static int open_backfill(struct daemon *d, struct errmsg *msg)
+{
+    struct backfill_uv_config c = {
+        .loop = d->loop,
+        .config = d->config,
+        .gossip = d->gossip,
+        .history = d->history,
+    };
+    d->backfill = backfill_uv_open(&c);
+    if (!d->backfill) {
+        errmsg_set(msg, "out of memory");
+        return ERR_NOMEM;
+    }
+    d->source.backfill = backfill_uv_backfill(d->backfill);
+    return 0;
+}
+
 static int open_gossip(struct daemon *d, struct errmsg *msg)
 {
     char address[ADDR_TEXT_SIZE];
@@ -602,6 +781,7 @@ static int open_gossip(struct daemon *d, struct errmsg *msg)
         .config = d->config,
         .policy = &d->policy,
         .on_change = on_member_change,
+        .on_message = on_mesh_message,
         .arg = d,
     };
     plane_address(d->plane, &c.responder);
@@ -613,7 +793,8 @@ static int open_gossip(struct daemon *d, struct errmsg *msg)
     log_event(LOG_INFO, "gossip", "advertised",
               addr_format(&advertised, address), NULL);
     d->is_census_due = true;
-    return 0;
+    int rc = open_spread(d, msg);
+    return rc ? rc : open_backfill(d, msg);
 }
 
 static void run_to_the_end(struct daemon *d)
@@ -666,8 +847,10 @@ fail:
 static void free_daemon(struct daemon *d)
 {
     windows_close(d->windows);
+    totals_close(d->totals);
     roster_close(d->roster);
     frames_close(d->frames);
+    history_close(d->history);
     env_close(d->env);
     api_cache_close(d->source.cache);
     wr_fini(&d->encoded);

@@ -14,6 +14,7 @@ struct gossip {
     const struct config *config;
     struct mesh_uv *uv;
     void (*on_change)(void *arg);
+    void (*on_message)(void *arg, const struct addr *from, struct span message);
     void *arg;
     size_t n_keys;
     bool is_name_taken;
@@ -131,8 +132,10 @@ static void on_event(struct gossip *g, const struct mesh_effect *e)
 static void on_effect(void *arg, const struct mesh_effect *e)
 {
     struct gossip *g = arg;
+    if (e->kind == MESH_USER && g->on_message)
+        g->on_message(g->arg, &e->from, e->data);
     if (e->kind != MESH_EVENT)
-        return; /* there are no messages of ours so far */
+        return;
     on_event(g, e);
     g->on_change(g->arg);
 }
@@ -246,6 +249,7 @@ struct gossip *gossip_open(const struct gossip_config *c, struct errmsg *msg)
     }
     g->config = c->config;
     g->on_change = c->on_change;
+    g->on_message = c->on_message;
     g->arg = c->arg;
     if (!load_keys(c->config, keys, &g->n_keys, msg))
         g->uv = open_mesh(g, c, keys, msg);
@@ -296,6 +300,20 @@ void gossip_describe(const struct gossip *g, struct api_mesh *out)
 bool gossip_is_name_taken(const struct gossip *g)
 {
     return g->is_name_taken;
+}
+
+/* ---- messages of ours ---- */
+
+int gossip_send(struct gossip *g, uint32_t member, struct span message,
+                bool by_stream)
+{
+    return mesh_send(mesh_uv_mesh(g->uv), clock_now_ns(), member, message,
+                     by_stream);
+}
+
+void gossip_kick(struct gossip *g)
+{
+    mesh_uv_kick(g->uv);
 }
 
 /* ---- leaving, new keys ---- */

@@ -32,6 +32,9 @@ struct gossip_config {
     struct addr responder;            /* as bound */
     uint8_t fingerprint[32];          /* of its certificate */
     void (*on_change)(void *arg);     /* something about a member */
+    /* A message of ours, from this address; both are borrowed during the
+     * call. May be NULL. */
+    void (*on_message)(void *arg, const struct addr *from, struct span message);
     void *arg;
 };
 
@@ -43,6 +46,11 @@ void gossip_close(struct gossip *g); /* NULL is allowed */
 const struct members *gossip_members(const struct gossip *g);
 void gossip_address(const struct gossip *g, struct addr *advertised);
 void gossip_describe(const struct gossip *g, struct api_mesh *out);
+
+/* mesh_send(); gossip_kick() after the last one has it carried out. */
+int gossip_send(struct gossip *g, uint32_t member, struct span message,
+                bool by_stream);
+void gossip_kick(struct gossip *g);
 
 /* Has another node had our name for too long? Then this one has to go, without
  * a leave, which would be the other's. */

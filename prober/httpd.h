@@ -19,6 +19,7 @@
 #define HTTPD_BODY_MAX     16384 /* of a request; it is read and ignored */
 #define HTTPD_QUERY_MAX    16    /* parameters */
 #define HTTPD_SEGMENTS_MAX 8     /* of the path */
+#define HTTPD_ACCEPT_SIZE  1024  /* of all Accept fields together */
 
 struct httpd_param {
     const char *name, *value; /* percent-decoded, NUL-terminated */
@@ -33,6 +34,9 @@ struct httpd_request {
     size_t n_params;
     struct httpd_param params[HTTPD_QUERY_MAX]; /* no name twice */
     bool is_head;
+    /* The Accept fields, joined by commas; NULL: none. Fields that do not fit
+     * HTTPD_ACCEPT_SIZE are not in it. */
+    const char *accept;
 };
 
 /* What a handler answers. All callbacks get `state`.

@@ -228,10 +228,31 @@ static bool text_is(struct http1_text t, const char *text)
     return t.len == strlen(text) && memcmp(t.data, text, t.len) == 0;
 }
 
+/* The fields of that name as one, which is what a list in several lines means
+ * (RFC 9110 5.3). NULL: there is none. */
+static const char *join_accept(const struct http1 *h,
+                               char out[HTTPD_ACCEPT_SIZE])
+{
+    size_t at = 0;
+    for (unsigned i = 0; i < h->n_fields; i++) {
+        const struct http1_field *f = &h->fields[i];
+        if (!field_is(h, f, "accept") || f->value_len == 0 ||
+            at + f->value_len + 2 > HTTPD_ACCEPT_SIZE)
+            continue;
+        if (at > 0)
+            out[at++] = ',';
+        memcpy(out + at, h->head + f->value, f->value_len);
+        at += f->value_len;
+    }
+    out[at] = '\0';
+    return at > 0 ? out : NULL;
+}
+
 static void call_handler(struct httpd_conn *c, uint64_t now_ns)
 {
     const struct http1 *h = &c->http;
     struct httpd_query query;
+    char accept[HTTPD_ACCEPT_SIZE];
     struct errmsg msg = {""};
     int err = httpd_query_decode(&query, h->target.data, h->target.len, &msg);
     if (err) {
@@ -240,6 +261,7 @@ static void call_handler(struct httpd_conn *c, uint64_t now_ns)
         httpd_error(&c->answer, 400, "bad_target", "%s", msg.text);
     } else {
         query.request.is_head = c->is_head;
+        query.request.accept = join_accept(h, accept);
         c->config->handler(c->config->arg, &query.request, &c->answer);
     }
     begin_answer(c, now_ns);

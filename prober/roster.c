@@ -153,6 +153,7 @@ struct roster *roster_open(const struct config *config,
     r->config = config;
     r->policy = policy;
     r->generation = 1;
+    r->is_reporter = true;
     r->mask = places - 1;
     r->records = calloc(records_max, sizeof(struct record *));
     r->places = calloc(places, sizeof(*r->places));
@@ -197,6 +198,11 @@ const struct roster_entry *roster_find(const struct roster *r, const char *name)
 {
     const struct record *record = roster_record(r, name, strlen(name));
     return record ? &record->entry : NULL;
+}
+
+bool roster_is_reporter(const struct roster *r)
+{
+    return r->is_reporter;
 }
 
 bool roster_is_holding(const struct roster *r)

@@ -13,6 +13,13 @@
  * as that lasts, and `is_held` says so; they have ROSTER_KEEP_NS more when it
  * is found again.
  *
+ * Not every member is probed from here: in a large mesh only the pairs that
+ * mesh/topology.h chooses are. All members of ours take part in that choice,
+ * this node and those that are kept included, so nodes that know the same
+ * members make the same one. (A node that started after a member failed does
+ * not know that one; until the others drop it their choices may differ.)
+ * Static peers and outside targets are probed whatever is chosen.
+ *
  * Each change of what is probed gives a new generation. Control plane only.
  */
 #ifndef PROBER_ROSTER_H
@@ -37,7 +44,9 @@ struct roster_entry {
     uint8_t kind;  /* enum roster_kind */
     uint8_t state; /* of a member: enum member_state */
     bool is_leaving, is_held;
-    bool is_probed; /* has what it takes, and our zone is meant */
+    bool is_probed; /* has what it takes, and our zone is meant, or of a member:
+                       mesh/topology.h has chosen it for this node */
+    bool is_expected_reporter; /* a member that has somebody to probe */
     char name[CONFIG_NAME_MAX + 1];
     char zone[CONFIG_NAME_MAX + 1], region[CONFIG_NAME_MAX + 1];
     struct url url; /* to dial: of peers and members .../probe */
@@ -77,6 +86,9 @@ const struct roster_entry *roster_get(const struct roster *r, size_t i);
 /* The entry of that name, or NULL. */
 const struct roster_entry *roster_find(const struct roster *r,
                                        const char *name);
+/* Has this node anybody to probe? As is_expected_reporter of the others; true
+ * before the first choice, and while there is nobody else. */
+bool roster_is_reporter(const struct roster *r);
 /* Is the mesh lost, and are peers held because of it? */
 bool roster_is_holding(const struct roster *r);
 

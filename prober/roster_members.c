@@ -46,9 +46,10 @@ static bool may_probe(const struct roster *r, const struct url *u)
     return addr_policy_check(r->policy, &a) == ADDR_ALLOWED;
 }
 
-static void take_facts(const struct roster *r, struct roster_entry *e,
+static void take_facts(const struct roster *r, struct record *record,
                        const struct member *m, const struct facts *f)
 {
+    struct roster_entry *e = &record->entry;
     char address[ADDR_TEXT_SIZE];
     copy_text(e->zone, sizeof(e->zone), f->zone);
     copy_text(e->region, sizeof(e->region), f->region);
@@ -61,7 +62,7 @@ static void take_facts(const struct roster *r, struct roster_entry *e,
     memset(e->fingerprint, 0, sizeof(e->fingerprint));
     if (e->has_fingerprint)
         memcpy(e->fingerprint, f->fingerprint, sizeof(e->fingerprint));
-    e->is_probed = f->can_probe && e->protocols && may_probe(r, &e->url);
+    record->is_able = f->can_probe && e->protocols && may_probe(r, &e->url);
 }
 
 /* A static peer keeps what the configuration says; for want of that it is
@@ -102,10 +103,12 @@ static bool take_meta(const struct roster *r, struct record *record,
     struct roster_entry *e = &record->entry;
     struct roster_entry before = *e;
     record->facts_hash = hash_facts(m);
+    record->has_prober = f->can_probe;
+    copy_text(record->mesh_zone, sizeof(record->mesh_zone), f->zone);
     if (record->peer)
         take_gaps(e, record->peer, f);
     else
-        take_facts(r, e, m, f);
+        take_facts(r, record, m, f);
     return !is_probed_alike(&before, e);
 }
 
@@ -169,6 +172,7 @@ static bool add_member(struct roster *r, const struct member *m,
     if (!record)
         return false;
     record->entry.kind = ROSTER_MEMBER;
+    record->is_in_choice = true;
     memcpy(record->entry.name, m->name, m->name_len);
     record->kept_since_ns = now_ns;
     take_state(record, m);
@@ -241,16 +245,18 @@ static bool sort_out(struct roster *r, const struct members *ms,
     return is_changed;
 }
 
-/* A peer that was a member and is forgotten: it stays, and failed. */
-static void note_forgotten_peers(struct roster *r)
+/* A peer that was a member stays, in whatever state; but in the choice of who
+ * probes whom it takes part no longer than it would if it were no peer, for
+ * to the other nodes it may be none. */
+static void note_peers(struct roster *r, const struct members *ms,
+                       uint64_t now_ns)
 {
     for (size_t i = 0; i < r->n_fixed; i++) {
         struct record *record = r->records[i];
-        if (record->is_seen || !record->entry.is_member)
+        if (!record->entry.is_member)
             continue;
-        record->entry.is_leaving = false;
-        if (record->entry.state != MEMBER_LEFT)
-            record->entry.state = MEMBER_DEAD;
+        record->is_in_choice = !is_to_be_dropped(r, record, ms, now_ns);
+        record->entry.is_held = false;
     }
 }
 
@@ -279,7 +285,7 @@ bool roster_update(struct roster *r, const struct members *ms, uint64_t now_ns)
             is_changed |= refresh_member(r, record, m);
     }
     r->is_holding = r->n > r->n_fixed && is_lost(ms);
-    note_forgotten_peers(r);
+    note_peers(r, ms, now_ns);
     is_changed |= sort_out(r, ms, now_ns);
     roster_index_names(r);
     for (size_t i = 0; i < members_size(ms); i++) {
@@ -289,6 +295,7 @@ bool roster_update(struct roster *r, const struct members *ms, uint64_t now_ns)
             is_changed |= add_member(r, m, now_ns);
     }
     roster_index_names(r);
+    is_changed |= roster_choose(r);
     r->generation += is_changed;
     return is_changed;
 }

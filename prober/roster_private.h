@@ -1,5 +1,6 @@
 /* prober/roster_private.h - between roster.c, which has the configuration's
- * entries and the index, and roster_members.c, which follows the mesh. */
+ * entries and the index, roster_members.c, which follows the mesh, and
+ * roster_choice.c, which has the topology applied. */
 #ifndef PROBER_ROSTER_PRIVATE_H
 #define PROBER_ROSTER_PRIVATE_H
 
@@ -12,6 +13,13 @@ struct record {
     uint64_t facts_hash;    /* of the meta and address it was made from */
     uint64_t kept_since_ns; /* last time it was no matter of keeping */
     bool is_seen;           /* in the members, during an update */
+    bool is_able;           /* of a member: nothing in the way of probing it */
+
+    /* As all nodes see it, for the choice of who probes whom. */
+    bool has_prober;   /* its facts say where it can be probed */
+    bool is_in_choice; /* is, or was lately, a member */
+    bool is_chosen;    /* to be probed from here */
+    char mesh_zone[CONFIG_NAME_MAX + 1];
 };
 
 struct roster {
@@ -19,7 +27,9 @@ struct roster {
     const struct addr_policy *policy;
     uint32_t generation;
     bool is_holding;
-    size_t n, n_fixed; /* the first ones are the configuration's */
+    bool is_choice_done, is_reporter;
+    uint64_t choice_hash; /* of the nodes that the choice was made among */
+    size_t n, n_fixed;    /* the first ones are the configuration's */
     struct record **records;
 
     /* By name: index of the record, one more; open addressing, never more than
@@ -42,5 +52,10 @@ void roster_index_names(struct roster *r);
 /* By name, among those that are in the index; NULL: none. */
 struct record *roster_record(const struct roster *r, const char *name,
                              size_t len);
+
+/* Choose anew who probes whom if another set of nodes takes part, and say it
+ * in the entries. True if this changes who is probed from here. Without memory
+ * all stays as it was until the next call. */
+bool roster_choose(struct roster *r);
 
 #endif /* PROBER_ROSTER_PRIVATE_H */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/utf8.h"
+
 #define NS_PER_MS 1000000u
 
 void json_init(struct json *j, struct wr *out)
@@ -81,43 +83,6 @@ void json_array_end(struct json *j)
     end(j, false);
 }
 
-/* Length of the character at `p`, 0 if what stands there is not one. The
- * ranges of the second byte are those of Unicode's table 3-7: they exclude
- * overlong forms, surrogates and what lies above U+10FFFF. `*bad` is how many
- * bytes one U+FFFD stands for then. */
-static size_t utf8_len(const uint8_t *p, size_t left, size_t *bad)
-{
-    uint8_t low = 0x80;
-    uint8_t high = 0xbf;
-    size_t len;
-
-    *bad = 1;
-    if (p[0] < 0x80)
-        return 1;
-    if (p[0] < 0xc2 || p[0] > 0xf4)
-        return 0;
-    if (p[0] < 0xe0) {
-        len = 2;
-    } else if (p[0] < 0xf0) {
-        len = 3;
-        low = p[0] == 0xe0 ? 0xa0 : low;
-        high = p[0] == 0xed ? 0x9f : high;
-    } else {
-        len = 4;
-        low = p[0] == 0xf0 ? 0x90 : low;
-        high = p[0] == 0xf4 ? 0x8f : high;
-    }
-    for (size_t i = 1; i < len; i++) {
-        if (i == left || p[i] < low || p[i] > high) {
-            *bad = i;
-            return 0;
-        }
-        low = 0x80;
-        high = 0xbf;
-    }
-    return len;
-}
-
 static bool is_plain(uint8_t c)
 {
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
@@ -154,7 +119,7 @@ static void write_string(struct wr *w, const char *text, size_t len)
         size_t bad;
         size_t n = utf8_len(p + i, len - i, &bad);
         if (n == 0)
-            wr_text(w, "\xef\xbf\xbd"); /* U+FFFD */
+            wr_text(w, UTF8_REPLACEMENT);
         else if (n == 1)
             write_escaped(w, p[i]);
         else

@@ -8,17 +8,19 @@ usage: demo.py [--wan] [--seconds N] [--phase P] [--ask NODE,...] [--keep]
                length, jitter and loss (needs root)
   --seconds N  end after N seconds instead of at Ctrl-C
   --phase P    show this phase only, instead of one after the other
-  --ask NODES  whose API is asked for the matrix (a-1,b-1,c-1)
+  --ask NODES  whose API is asked for the matrix (a-1; any one knows it all)
   --check      write the configurations, print one, and end
   --keep       leave the files (configurations, certificates, logs) there
 
 Each node has an address, a certificate and a host name of its own, which a
-real resolver serves; nothing listens anywhere but on loopback or inside the
-namespaces, and nothing is left at the end.
+real resolver serves. They find each other by gossip, encrypted with a key made
+for this run, and each knows the results of all. Nothing listens anywhere but
+on loopback or inside the namespaces, and nothing is left at the end.
 """
 import argparse
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -52,11 +54,9 @@ probe:
 api: {{listen: "{address}:7070"}}
 tls: {{certificate: {path}/{name}.crt, key: {path}/{name}.key, ca: {path}/ca.crt}}
 dns: {{servers: ["{dns}"]}}
+gossip: {{listen: "{address}:7946", join: [{join}], keys_file: {path}/gossip.keys}}
 log: {{level: info, format: text}}
-peers:
 """
-PEER = ('  - {{name: {name}, zone: {zone}, region: {region},'
-        ' address: "{address}:7443", host: {host}}}\n')
 
 
 def all_nodes(is_wan):
@@ -74,14 +74,19 @@ def all_nodes(is_wan):
 
 
 def write_files(path, nodes):
-    """Certificates, and a configuration for each node: name.yaml."""
+    """Certificates, the gossip's key, and a configuration for each node:
+    name.yaml."""
     netbed.authority(path)
+    keys = pathlib.Path(path, "gossip.keys")
+    keys.write_text(netbed.run(netbed.PROBER, "keygen"))
+    keys.chmod(0o600)
+    # Any that is there is enough; one per zone, so that one always is.
+    join = ", ".join('"' + node["address"] + ':7946"' for node in nodes.values()
+                     if node["name"].endswith("-1"))
     for node in nodes.values():
         netbed.certificate(path, node["name"], [
             f"DNS:{node['host']}", f"IP:{node['address']}"])
-        text = CONFIG.format(path=path, **node) + "".join(
-            PEER.format(**other) for other in nodes.values()
-            if other is not node)
+        text = CONFIG.format(path=path, join=join, **node)
         pathlib.Path(path, f"{node['name']}.yaml").write_text(text)
 
 
@@ -177,6 +182,9 @@ def demo(options):
             name: bed.spawn([netbed.PROBER, "run", "--config",
                              f"{bed.path}/{name}.yaml"], hosts[name],
                             log=f"{name}.log") for name in nodes}
+        # The end takes each of them some seconds, so all end together.
+        bed.callback(lambda: [process.signal(signal.SIGTERM)
+                              for process in processes.values()])
         for process in processes.values():
             process.wait_port(7070)
         announce(nodes, hosts)
@@ -188,7 +196,7 @@ def main():
     parser.add_argument("--wan", action="store_true")
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--phase")
-    parser.add_argument("--ask", default="a-1,b-1,c-1",
+    parser.add_argument("--ask", default="a-1",
                         type=lambda text: text.split(","))
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--keep", action="store_true")

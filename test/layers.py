@@ -23,7 +23,7 @@ LAYERS = [
      "base proto engine host link measuring"),
     ("link", r"prober/link_uv\.[ch]", "base proto host link"),
     ("engine", r"prober/(aim|lineup|probe(_\w+)?|plane_status|responder|sample|schedule"
-     r"|target|window)\.[ch]", "base proto engine"),
+     r"|target|totals|window)\.[ch]", "base proto engine"),
     ("host", r"prober/(clock|config\w*|crypto_mem|env|footprint|hosts|keys|log|slice|tcp_info)\.[ch]",
      "base proto host"),
     ("door", r"prober/httpd\w*\.[ch]", "base proto host door"),

@@ -4,6 +4,7 @@
 
 #include "prober/api.h"
 
+#include "prober/api_views.h"
 #include "prober/httpd_query.h"
 #include "test/api_world.h"
 #include "test/check.h"
@@ -63,6 +64,8 @@ static struct reply ask(struct world *w, const char *target)
     struct httpd_query q;
     struct httpd_answer a = {0};
     struct reply r = {0};
+    if (w->source.history)
+        world_fold(w); /* what the test has added to the frames */
     check_i64(httpd_query_decode(&q, target, strlen(target), NULL), 0);
     api_handle(&w->source, &q.request, &a);
     finish(&a, &r);
@@ -130,6 +133,14 @@ static int setup(void **state)
     world_init(w);
     *state = w;
     return 0;
+}
+
+static int setup_history(void **state)
+{
+    int rc = setup(state);
+    if (!rc)
+        world_set_history(*state);
+    return rc;
 }
 
 static int teardown(void **state)
@@ -707,6 +718,139 @@ static void a_draining_destination_drains_the_cell(void **state)
     json_t *cell =
         find(json_object_get(j, "cells"), "protocol", "http1", "mode", "cold");
     check_text(text(cell, "state"), "draining");
+    json_decref(j);
+}
+
+/* ---- history ---- */
+
+static void an_answer_says_what_time_it_covers(void **state)
+{
+    json_t *j = ask_json(*state, "/api/v1/matrix", 200);
+    json_t *covers = json_object_get(j, "covers");
+    check_text(text(covers, "from"), "2025-12-31T23:59:30.000Z");
+    check_text(text(covers, "to"), "2026-01-01T00:00:00.000Z");
+    check_i64(number(covers, "step_s"), 10);
+    json_decref(j);
+    j = ask_json(*state, "/api/v1/matrix?at=2025-12-31T00:00:00Z", 200);
+    check_true(json_is_null(json_object_get(j, "covers")));
+    json_decref(j);
+}
+
+static void the_past_is_answered_as_of_then(void **state)
+{
+    /* At 23:59:45 one window of the three was over. */
+    const char *const spellings[] = {
+        "/api/v1/matrix?at=2025-12-31T23:59:45Z",
+        "/api/v1/matrix?at=2026-01-01T01:59:45.000%2b02:00",
+        "/api/v1/matrix?at=2026-01-01T01:59:45+02:00",
+    };
+    for (size_t i = 0; i < 3; i++) {
+        json_t *j = ask_json(*state, spellings[i], 200);
+        check_text(text(j, "generated_at"), "2026-01-01T00:00:05.000Z");
+        check_text(text(j, "at"), "2025-12-31T23:59:45.000Z");
+        json_t *cell =
+            find(json_object_get(j, "cells"), "from", "a", "to", "b");
+        check_i64(number(cell, "attempts"), 6);
+        check_text(text(cell, "state"), "fresh");
+        check_true(json_number_value(json_object_get(cell, "age_s")) == 5);
+        json_t *origins = json_object_get(j, "origins");
+        check_i64(number(origins, "expected"), 0);
+        json_decref(j);
+    }
+    json_t *j =
+        ask_json(*state, "/api/v1/cells/a/b?at=2025-12-31T23:59:50Z", 200);
+    json_t *cell =
+        find(json_object_get(j, "cells"), "protocol", "http1", "mode", "cold");
+    check_i64(number(cell, "attempts"), 12);
+    check_u64(json_array_size(json_object_get(cell, "timeline")), 2);
+    json_decref(j);
+}
+
+static void a_cell_links_its_reverse(void **state)
+{
+    struct world *w = *state;
+    json_t *j = ask_json(w, "/api/v1/cells/a/b", 200);
+    check_text(text(j, "reverse"), "/api/v1/cells/b/a?level=zone");
+    struct reply back = ask(w, text(j, "reverse"));
+    check_u64(back.status, 200);
+    reply_fini(&back);
+    json_decref(j);
+    const struct matrix_node odd[] = {{"x", "a/\"ü %", "", false, true},
+                                      {"y", "b", "", false, true}};
+    world_set_nodes(w, odd, 2);
+    j = ask_json(w, "/api/v1/cells/a%2F%22%C3%BC%20%25/b", 200);
+    check_text(text(j, "reverse"),
+               "/api/v1/cells/b/a%2F%22%C3%BC%20%25?level=zone");
+    json_decref(j);
+}
+
+static void times_are_read_strictly(void **state)
+{
+    (void)state;
+    uint64_t ns = 7;
+    static const char *const bad[] = {
+        "",
+        "2026",
+        "2026-01-01",
+        "2026-01-01T00:00:00",
+        "2026-01-01T00:00Z",
+        "2026-1-01T00:00:00Z",
+        "2026-02-29T00:00:00Z",
+        "2026-00-01T00:00:00Z",
+        "2026-13-01T00:00:00Z",
+        "2026-01-00T00:00:00Z",
+        "2026-01-32T00:00:00Z",
+        "2026-01-01T24:00:00Z",
+        "2026-01-01T00:60:00Z",
+        "2026-01-01T00:00:60Z",
+        "2026-01-01t00:00:00Z",
+        "2026-01-01T00:00:00z",
+        "2026-01-01T00:00:00.Z",
+        "2026-01-01T00:00:00.0000000000Z",
+        "2026-01-01T00:00:00+1:00",
+        "2026-01-01T00:00:00+24:00",
+        "2026-01-01T00:00:00+01:60",
+        "2026-01-01T00:00:00Zx",
+        "2026-01-01T00:00:00+01:00x",
+        "1969-12-31T23:59:59Z",
+        "2201-01-01T00:00:00Z",
+        "1970-01-01T00:00:00+01:00",
+        "-026-01-01T00:00:00Z",
+        "2100-02-29T00:00:00Z",
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        if (api_parse_time(bad[i], &ns) == 0)
+            fail_msg("%s was taken", bad[i]);
+    }
+    check_u64(ns, 7);
+    check_i64(api_parse_time("1970-01-01T00:00:00Z", &ns), 0);
+    check_u64(ns, 0);
+    check_i64(api_parse_time("2024-02-29T12:34:56.789Z", &ns), 0);
+    check_u64(ns, 1709210096789000000);
+    check_i64(api_parse_time("2000-12-31T23:59:59.000000001-00:30", &ns), 0);
+    check_u64(ns, 978309000000000001 - 1000000000);
+}
+
+static void status_says_how_far_back_it_reaches(void **state)
+{
+    struct world *w = *state;
+    w->source.history_max_bytes = 1u << 25;
+    json_t *j = ask_json(w, "/api/v1/matrix", 200); /* folds what waits */
+    json_decref(j);
+    j = ask_json(w, "/api/v1/status", 200);
+    json_t *h = json_object_get(j, "history");
+    check_i64(number(h, "memory_bytes"), 1 << 25);
+    check_true(number(h, "bytes") > 0);
+    check_i64(number(h, "cells"), 1);
+    check_i64(number(h, "frames_folded"), 6);
+    json_t *tiers = json_object_get(h, "tiers");
+    check_u64(json_array_size(tiers), 3);
+    json_t *windows = json_array_get(tiers, 0);
+    check_i64(number(windows, "step_s"), 10);
+    check_i64(number(windows, "held"), 3);
+    check_text(text(windows, "from"), "2025-12-31T23:59:30.000Z");
+    check_text(text(windows, "to"), "2026-01-01T00:00:00.000Z");
+    check_true(json_is_null(json_object_get(json_array_get(tiers, 2), "from")));
     json_decref(j);
 }
 
@@ -1374,7 +1518,9 @@ static void what_is_not_understood_is_refused(void **state)
         {"/api/v1/members?level=zone", "unknown_parameter"},
         {"/livez?x", "unknown_parameter"},
         {"/readyz?verbose", "unknown_parameter"},
-        {"/api/v1/matrix?at=2026-01-01T00:00:00Z", "not_supported"},
+        {"/api/v1/matrix?at=2026-01-01T00:00:06Z", "bad_value"},
+        {"/api/v1/matrix?at=yesterday", "bad_value"},
+        {"/api/v1/samples?at=2026-01-01T00:00:00Z", "unknown_parameter"},
         {"/api/v1/matrix?level=", "bad_value"},
         {"/api/v1/matrix?level=Zone", "bad_value"},
         {"/api/v1/matrix?window=9s", "bad_value"},
@@ -1444,6 +1590,11 @@ static void hostile_names_stay_text(void **state)
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+/* The same where zones are answered for by a history. */
+#define H(name)                                                \
+    {                                                          \
+        "history: " #name, name, setup_history, teardown, NULL \
+    }
     const struct CMUnitTest tests[] = {
         T(matrix_says_what_was_asked),
         T(matrix_merges_a_measured_cell),
@@ -1500,6 +1651,35 @@ int main(void)
         T(limits_themselves_are_allowed),
         T(everything_else_is_not_found),
         T(hostile_names_stay_text),
+        T(the_past_is_answered_as_of_then),
+        T(a_cell_links_its_reverse),
+        T(times_are_read_strictly),
+        H(matrix_says_what_was_asked),
+        H(matrix_merges_a_measured_cell),
+        H(matrix_never_calls_the_unknown_healthy),
+        H(matrix_names_the_silent),
+        H(matrix_is_shared_for_a_second),
+        H(matrices_kept_by_slow_readers_are_few),
+        H(a_matrix_nobody_reads_is_no_burden),
+        H(matrix_comes_in_bounded_slices),
+        H(cell_shows_each_protocol_and_mode),
+        H(cell_takes_neither_other_rows_nor_other_columns),
+        H(cell_agrees_with_the_matrix),
+        H(timeline_has_one_entry_a_window),
+        H(window_limits_what_is_shown),
+        H(cell_lists_who_measured_and_in_what_state),
+        H(local_troubles_are_no_failures),
+        H(known_names_without_measurements_are_unknown),
+        H(names_nobody_knows_are_not_found),
+        H(names_in_frames_alone_are_known),
+        H(a_draining_destination_drains_the_cell),
+        H(a_matrix_begun_outlives_its_nodes),
+        H(hostile_names_stay_text),
+        H(an_answer_says_what_time_it_covers),
+        H(the_past_is_answered_as_of_then),
+        H(a_cell_links_its_reverse),
+        H(status_says_how_far_back_it_reaches),
+        H(what_is_not_understood_is_refused),
     };
     return cmocka_run_group_tests_name("api", tests, NULL, NULL);
 }

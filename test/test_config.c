@@ -185,6 +185,8 @@ static void an_empty_file_gives_the_defaults(void **state)
         check_u64(c->probe.in_flight_max, 8192);
         check_u64(c->probe.in_flight_per_target_max, 8);
         check_u64(c->probe.connections_max, 1024);
+        check_u64(c->topology.pairs, 3);
+        check_u64(c->topology.full_mesh_max, 12);
         check_u64(c->api.connections_max, 128);
         check_u64(c->history.retention_ns, 300 * SEC);
         check_u64(c->history.memory_bytes, 32u << 20);
@@ -349,6 +351,7 @@ static void accepts_both_ends_of_each_range(void **state)
              "  in_flight_max: 65536, in_flight_per_target_max: 1, ip: 6,\n"
              "  idle_timeout: 1h, protocols: [grpc], tls: false,\n"
              "  response_delay: 1s}\n"
+             "topology: {pairs: 64, full_mesh_max: 0}\n"
              "api: {connections_max: 4096}\n"
              "history: {retention: 1h, memory: 4GiB}\n"
              "log: {level: debug, format: json}\n");
@@ -361,6 +364,8 @@ static void accepts_both_ends_of_each_range(void **state)
     check_u64(c->probe.ip, 6);
     check_u64(c->probe.protocols, GRPC);
     check_true(c->probe.is_plaintext);
+    check_u64(c->topology.pairs, 64);
+    check_u64(c->topology.full_mesh_max, 0);
     check_u64(c->history.memory_bytes, 4ull << 30);
     check_i64(c->log.level, LOG_DEBUG);
     check_true(c->log.is_json);
@@ -1068,7 +1073,7 @@ static void every_key_is_documented_with_its_variable(void **state)
             print_error("%s is not documented\n", path);
         check_true(strstr(text, quoted) && strstr(text, name));
     }
-    check_u64(n, 30);
+    check_u64(n, 32);
     free(text);
 }
 

@@ -104,9 +104,10 @@ struct host {
     uint64_t now_ns;
     struct wr got; /* all that was sent, with a NUL behind */
     unsigned handled, done;
-    size_t out_max; /* longest piece of output seen */
-    int fail_at;    /* piece at which the body gives up, -1: never */
-    int prepares;   /* how often prepare wants to be called again */
+    char accept[HTTPD_ACCEPT_SIZE]; /* that the handler saw last */
+    size_t out_max;                 /* longest piece of output seen */
+    int fail_at;  /* piece at which the body gives up, -1: never */
+    int prepares; /* how often prepare wants to be called again */
 };
 
 struct big {
@@ -174,6 +175,8 @@ static void handle(void *arg, const struct httpd_request *r,
 {
     struct host *h = arg;
     h->handled++;
+    snprintf(h->accept, sizeof(h->accept), "%s",
+             r->accept ? r->accept : "(none)");
     if (strcmp(r->path, "/ok") == 0) {
         *a = (struct httpd_answer){
             .status = 200, .content_type = "text/plain", .text = "ok\n"};
@@ -493,6 +496,34 @@ static void compresses_only_what_is_accepted(void **state)
     is_compressed(*state, "Accept-Encoding: identity", false);
     is_compressed(*state, "Accept-Encoding:", false);
     is_compressed(*state, "X: gzip", false);
+}
+
+static void sees_accepted(struct host *h, const char *fields, const char *want)
+{
+    char request[3000];
+    snprintf(request, sizeof(request), "GET /ok HTTP/1.1\r\nHost: h\r\n%s\r\n",
+             fields);
+    (void)say(h, request);
+    check_text(h->accept, want);
+}
+
+static void handlers_see_what_is_accepted(void **state)
+{
+    char fields[2100] = "Accept: a/b\r\nAccept: ";
+    sees_accepted(*state, "", "(none)");
+    sees_accepted(*state, "Accept: \r\n", "(none)");
+    sees_accepted(*state, "Accept-Encoding: gzip\r\n", "(none)");
+    sees_accepted(*state, "ACCEPT: text/plain;q=0.5, */*\r\n",
+                  "text/plain;q=0.5, */*");
+    sees_accepted(*state, "Accept: a/b\r\nX: y\r\naccept: c/d\r\n", "a/b,c/d");
+    /* What is too long as a whole is left out as a whole. */
+    memset(fields + strlen(fields), 'x', HTTPD_ACCEPT_SIZE - 4);
+    strcat(fields, "\r\n");
+    sees_accepted(*state, fields, "a/b");
+    char longest[HTTPD_ACCEPT_SIZE - 1] = "";
+    memset(longest, 'x', sizeof(longest) - 1);
+    snprintf(fields, sizeof(fields), "Accept: %s\r\n", longest);
+    sees_accepted(*state, fields, longest);
 }
 
 static void tiny_answers_are_not_compressed(void **state)
@@ -983,6 +1014,7 @@ int main(void)
         T(long_answers_come_in_chunks),
         T(long_answers_are_compressed_when_asked),
         T(compresses_only_what_is_accepted),
+        T(handlers_see_what_is_accepted),
         T(tiny_answers_are_not_compressed),
         T(old_clients_get_no_chunks),
         T(old_clients_may_ask_to_stay),

@@ -4,6 +4,7 @@
 #include "prober/cli_matrix.h"
 #include "prober/cli_members.h"
 #include "prober/cli_render.h"
+#include "prober/cli_screen.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -353,6 +354,8 @@ static void every_state_of_a_cell_looks_different(void **state)
         c[i] = fresh(400000 * (i + 1));
     c[1].state = CELL_UNKNOWN;
     c[2].state = CELL_STALE;
+    c[2].age_s = 130;
+    c[5].age_s = 45.4;
     c[3].ok = 0;
     c[3].failed = 4;
     c[4].failed = 1;
@@ -366,27 +369,28 @@ static void every_state_of_a_cell_looks_different(void **state)
     m.n_missing = 2;
     wr_init_grow(&w, TEXT_MAX);
     render_matrix(&w, &plain, &m);
-    check_text(text_of(&w),
-               "p99 of total by zone, http1 cold, last 300 s\n"
-               "answered by a-1 at 2026-01-01T00:00:00.000Z, 3 of 3 nodes "
-               "reporting, missing: a, b\n"
-               "\n"
-               "from \\ to                    a                   b      "
-               "europe-west1-b\n"
-               "a                       400 us                   ?      "
-               "       1.20 ms~\n"
-               "b                         FAIL             2.00 ms!     "
-               "       2.40 ms!*~\n"
-               "europe-west1-b           drain                   -      "
-               "       3.60 ms\n"
-               "\n"
-               "  FAIL   every attempt failed\n"
-               "  !      some attempts failed\n"
-               "  *      the prober was starved, do not trust the number\n"
-               "  ~      stale: nothing newer than three windows\n"
-               "  ?      unknown: no measurement\n"
-               "  drain  the node is leaving, not measured\n"
-               "  -      this phase did not run\n");
+    check_text(
+        text_of(&w),
+        "p99 of total by zone, http1 cold, last 300 s\n"
+        "answered by a-1 at 2026-01-01T00:00:00.000Z, 3 of 3 nodes "
+        "reporting, missing: a, b\n"
+        "\n"
+        "from \\ to                    a                   b      "
+        "europe-west1-b\n"
+        "a                       400 us                   ?      "
+        "       1.20 ms~\n"
+        "b                         FAIL             2.00 ms!     "
+        "       2.40 ms!*~\n"
+        "europe-west1-b           drain                   -      "
+        "       3.60 ms\n"
+        "\n"
+        "  FAIL   every attempt failed\n"
+        "  !      some attempts failed\n"
+        "  *      the prober was starved, do not trust the number\n"
+        "  ~      stale: nothing newer than three windows, 45 to 130 s old\n"
+        "  ?      unknown: no measurement\n"
+        "  drain  the node is leaving, not measured\n"
+        "  -      this phase did not run\n");
     wr_fini(&w);
 }
 
@@ -460,7 +464,7 @@ static void colors_follow_the_value_and_nothing_else(void **state)
     check_true(strstr(text, "\033[48;5;53;38;5;231m 1.00 \xc2\xb5s  \033[0m"));
     check_true(strstr(text, "\033[48;5;226;38;5;16m 10.0 \xc2\xb5s  \033[0m"));
     check_true(strstr(text, "\033[3;38;5;245m    1 ns~ \033[0m"));
-    check_true(strstr(text, "\033[38;5;240m       ?  \033[0m"));
+    check_true(strstr(text, "\033[48;5;236;38;5;250m       ?  \033[0m"));
 
     /* Nearly equal values are nearly equal colours. */
     c[1] = fresh(1100);
@@ -525,6 +529,131 @@ static void the_ramp_grows_lighter_at_every_step(void **state)
         steps++;
     }
     check_u64(steps, 8);
+    wr_fini(&w);
+}
+
+/* Fresh, stale, unknown, draining, absent, failed: six looks, of which only
+ * the first is on the ramp, with 256 colours and with eight. */
+static void no_two_states_share_a_look(void **state)
+{
+    (void)state;
+    static const struct render_style styles[] = {
+        {.is_color = true}, {.is_color = true, .is_basic = true}};
+    static const char *const texts[] = {" 10 ns ", "11 ns~", "?",
+                                        "drain",   "-",      "FAIL"};
+    struct render_cell c[9];
+    struct wr w;
+
+    for (int i = 0; i < 9; i++)
+        c[i] = fresh(i == 1 ? 11 : 10);
+    c[1].state = CELL_STALE;
+    c[2].state = CELL_UNKNOWN;
+    c[3].state = CELL_DRAINING;
+    c[4].value = -1;
+    c[5].ok = 0;
+    c[5].failed = 1;
+    struct render_matrix m = matrix_of(3, c);
+    wr_init_grow(&w, TEXT_MAX);
+    for (size_t s = 0; s < 2; s++) {
+        char looks[6][40] = {{0}};
+        render_matrix(&w, &styles[s], &m);
+        const char *text = strstr(text_of(&w), "\na  ");
+        for (size_t i = 0; i < 6; i++) {
+            const char *at = strstr(text, texts[i]);
+            check_true(at != NULL);
+            while (*at != 'm')
+                at--;
+            const char *end = at;
+            while (*at != '\033')
+                at--;
+            check_true((size_t)(end - at) < sizeof looks[i]);
+            memcpy(looks[i], at, (size_t)(end - at));
+            for (size_t k = 0; k < i; k++)
+                check_true(strcmp(looks[i], looks[k]) != 0);
+            /* Green and what has it in it is for no state but fresh. */
+            check_true(!strstr(looks[i], "42") && !strstr(looks[i], "[32"));
+        }
+        check_true(s == 0 || !strstr(text, "38;5;"));
+    }
+    wr_fini(&w);
+}
+
+static void eight_colors_are_enough(void **state)
+{
+    (void)state;
+    static const struct render_style basic = {.is_color = true,
+                                              .is_basic = true};
+    struct render_cell c[4] = {fresh(1000), fresh(10000), fresh(3000),
+                               fresh(-1)};
+    struct wr w;
+    struct render_matrix m = matrix_of(2, c);
+
+    c[3].ok = 0;
+    c[3].failed = 2;
+    wr_init_grow(&w, TEXT_MAX);
+    render_matrix(&w, &basic, &m);
+    const char *text = text_of(&w);
+    check_true(strstr(text, "\033[44;37m 1.00 us "));
+    check_true(strstr(text, "\033[45;37m 3.00 us "));
+    check_true(strstr(text, "\033[47;30m 10.0 us "));
+    check_true(strstr(text, "\033[1;37;41m    FAIL "));
+    check_true(!strstr(text, "38;5;") && !strstr(text, "48;5;"));
+    wr_reset(&w);
+    render_no_answer(&w, &basic, "x", 0);
+    check_true(strstr(text_of(&w), "\033[1;31mNO ANSWER\033[0m: x\n"));
+    wr_fini(&w);
+}
+
+static void says_how_old_an_answer_is(void **state)
+{
+    (void)state;
+    struct wr w;
+
+    wr_init_grow(&w, TEXT_MAX);
+    render_no_answer(&w, &plain, "refused\033[2J", 95999999999);
+    check_text(text_of(&w), "NO ANSWER: refused?[2J\n"
+                            "what was answered 95 s ago:\n\n");
+    render_no_answer(&w, &plain, "refused", -1);
+    check_text(text_of(&w), "NO ANSWER: refused\n");
+    wr_fini(&w);
+}
+
+/* ---- the screen ---- */
+
+static const char *picture(struct wr *w, unsigned lines, const char *text)
+{
+    wr_reset(w);
+    cli_screen_picture(w, lines, text, strlen(text));
+    return text_of(w);
+}
+
+static void a_picture_clears_what_it_does_not_cover(void **state)
+{
+    (void)state;
+    struct wr w;
+
+    wr_init_grow(&w, TEXT_MAX);
+    check_text(picture(&w, 0, "a\nbc\n"),
+               "\033[Ha\033[K\r\nbc\033[K\r\n\033[J");
+    check_text(picture(&w, 24, "a"), "\033[Ha\033[K\r\n\033[J");
+    check_text(picture(&w, 24, ""), "\033[H\033[J");
+    wr_fini(&w);
+}
+
+static void a_picture_never_scrolls(void **state)
+{
+    (void)state;
+    struct wr w;
+
+    wr_init_grow(&w, TEXT_MAX);
+    /* The last line ends without a newline, whether or not it is the end. */
+    check_text(picture(&w, 2, "a\nb\n"), "\033[Ha\033[K\r\nb\033[K\033[J");
+    check_text(picture(&w, 2, "a\nb"), "\033[Ha\033[K\r\nb\033[K\033[J");
+    check_text(picture(&w, 2, "a\nb\nc"),
+               "\033[Ha\033[K\r\n"
+               "... the terminal is too low for the rest\033[K\033[J");
+    check_text(picture(&w, 1, "a\nb\n"),
+               "\033[H... the terminal is too low for the rest\033[K\033[J");
     wr_fini(&w);
 }
 
@@ -692,6 +821,32 @@ static void reads_the_matrix_of_the_contract(void **state)
     check_u64(m->cells[4].state, CELL_UNKNOWN); /* never heard of */
     check_u64(m->cells[5].state, CELL_STALE);
     check_true(m->cells[5].value < 0);
+    cli_matrix_close(view);
+}
+
+/* An answer that is shown again, later: no cell of it stays fresh for longer
+ * than it could have been. */
+static void an_answer_grows_old(void **state)
+{
+    (void)state;
+    struct cli_matrix_view *view;
+    struct errmsg msg;
+
+    check_i64(parse(answer, PHASE_TLS, STAT_P50, &view, &msg), 0);
+    const struct render_cell *cells = cli_matrix_table(view)->cells;
+    cli_matrix_age(view, 26.5); /* 3.1 before */
+    check_u64(cells[1].state, CELL_FRESH);
+    check_true(cells[1].age_s > 29.5 && cells[1].age_s < 29.7);
+    cli_matrix_age(view, 0.5);
+    check_u64(cells[1].state, CELL_STALE);
+    /* The others stay what they were, and an unknown age is unknown. */
+    check_u64(cells[0].state, CELL_UNKNOWN);
+    check_true(cells[0].age_s < 0);
+    cli_matrix_age(view, 1000);
+    check_u64(cells[5].state, CELL_STALE);
+    check_u64(cells[0].state, CELL_UNKNOWN);
+    check_u64(cells[3].state, CELL_DRAINING);
+    check_u64(cells[4].state, CELL_UNKNOWN);
     cli_matrix_close(view);
 }
 
@@ -1058,11 +1213,17 @@ int main(void)
         cmocka_unit_test(colors_follow_the_value_and_nothing_else),
         cmocka_unit_test(what_is_not_a_fresh_value_is_off_the_ramp),
         cmocka_unit_test(the_ramp_grows_lighter_at_every_step),
+        cmocka_unit_test(no_two_states_share_a_look),
+        cmocka_unit_test(eight_colors_are_enough),
+        cmocka_unit_test(says_how_old_an_answer_is),
+        cmocka_unit_test(a_picture_clears_what_it_does_not_cover),
+        cmocka_unit_test(a_picture_never_scrolls),
         cmocka_unit_test(no_name_reaches_the_terminal_raw),
         cmocka_unit_test(survives_any_matrix),
         cmocka_unit_test(suggests_the_word_that_was_meant),
         cmocka_unit_test(a_number_is_digits_within_bounds),
         cmocka_unit_test(reads_the_matrix_of_the_contract),
+        cmocka_unit_test(an_answer_grows_old),
         cmocka_unit_test(picks_the_phase_and_the_statistic),
         cmocka_unit_test(refuses_an_answer_that_contradicts_itself),
         cmocka_unit_test(names_the_first_name_that_repeats_another),

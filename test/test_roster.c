@@ -80,6 +80,8 @@ static struct world *opened(bool is_configured)
     snprintf(w->config.node.name, sizeof(w->config.node.name), "self");
     snprintf(w->config.node.zone, sizeof(w->config.node.zone), "a");
     w->config.probe.protocols = 3;
+    w->config.topology.pairs = 3;
+    w->config.topology.full_mesh_max = 8192; /* all to all */
     if (is_configured) {
         w->config.peers = peers;
         w->config.n_peers = 2;
@@ -230,6 +232,7 @@ static void a_member_with_our_mark_is_probed_where_it_gossips(void **state)
     struct world *w = opened(false);
     struct facts f = facts_of("b");
     check_false(update(w));
+    check_true(roster_is_reporter(w->roster)); /* alone, but it would */
     check_i64(alive(w, "b-1", 2, 5, &f), CHANGE_JOINED);
     check_true(update(w));
     check_u64(roster_count(w->roster), 1); /* never this node itself */
@@ -377,16 +380,24 @@ static void a_static_peer_keeps_what_is_configured(void **state)
     check_true(update(w));
     check_text(get(w, "p-2")->zone, "moved");
 
-    /* And it goes when nobody is left to say so. */
+    /* With the mesh lost a member is held, a peer just goes on. */
+    alive(w, "b-1", 4, 5, &f);
+    check_true(update(w));
+    dead(w, "b-1", "x", 5);
     dead(w, "p-1", "x", 5);
     dead(w, "p-2", "p-2", 6);
     check_false(update(w));
+    check_true(get(w, "b-1")->is_held);
+    check_false(get(w, "p-1")->is_held);
+    check_true(get(w, "p-1")->is_probed);
+    alive(w, "b-2", 5, 5, &f);
+    check_true(update(w));
     check_u64(get(w, "p-1")->state, MEMBER_DEAD);
     check_u64(get(w, "p-2")->state, MEMBER_LEFT);
     check_true(get(w, "p-1")->is_probed && get(w, "p-2")->is_probed);
     w->now_ns += 120 * MIN;
     members_purge(w->members, w->now_ns, NULL, NULL);
-    check_false(update(w));
+    check_true(update(w)); /* b-1 is dropped */
     check_u64(get(w, "p-1")->state, MEMBER_DEAD);
     check_true(get(w, "p-1")->is_probed);
     closed(w);
@@ -570,6 +581,260 @@ static void who_loses_our_mark_is_as_good_as_failed(void **state)
     closed(w);
 }
 
+/* --- who probes whom ---------------------------------------------------- */
+
+/* A mesh of zones x per_zone members, "a-0" and so on, as `self` sees it;
+ * `self` is one of them. */
+static struct world *mesh_of(unsigned zones, unsigned per_zone, unsigned self,
+                             uint32_t full_mesh_max)
+{
+    struct world *w = opened(false);
+    struct config *c = &w->config;
+    c->topology.full_mesh_max = full_mesh_max;
+    for (unsigned i = 0; i < zones * per_zone; i++) {
+        char name[8], zone[2] = {(char)('a' + i / per_zone), '\0'};
+        snprintf(name, sizeof(name), "%s-%u", zone, i % per_zone);
+        if (i == self) {
+            snprintf(c->node.name, sizeof(c->node.name), "%s", name);
+            snprintf(c->node.zone, sizeof(c->node.zone), "%s", zone);
+        } else {
+            struct facts f = facts_of(zone);
+            alive(w, name, 2 + i, 5, &f);
+        }
+    }
+    update(w);
+    return w;
+}
+
+static size_t count_probed(const struct world *w)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < roster_count(w->roster); i++)
+        n += roster_get(w->roster, i)->is_probed;
+    return n;
+}
+
+static void a_small_mesh_probes_all_to_all(void **state)
+{
+    (void)state;
+    struct world *w = mesh_of(3, 4, 5, 12);
+    check_u64(count_probed(w), 11);
+    for (size_t i = 0; i < 11; i++)
+        check_true(roster_get(w->roster, i)->is_expected_reporter);
+    check_true(roster_is_reporter(w->roster));
+
+    /* One more, and it is large; without it again, small. */
+    struct facts f = facts_of("c");
+    alive(w, "c-9", 99, 5, &f);
+    check_true(update(w));
+    check_true(count_probed(w) < 12);
+    dead(w, "c-9", "c-9", 5);
+    check_true(update(w));
+    check_u64(count_probed(w), 11);
+    closed(w);
+}
+
+/* The choice that each node makes by itself is one and the same: three pairs
+ * for each of the 3 x 3 pairs of zones. */
+static void the_nodes_of_a_large_mesh_share_the_work(void **state)
+{
+    (void)state;
+    size_t from_to[3][3] = {{0}}, total = 0;
+    bool is_reporter[15];
+    for (unsigned self = 0; self < 15; self++) {
+        struct world *w = mesh_of(3, 5, self, 12);
+        for (size_t i = 0; i < roster_count(w->roster); i++) {
+            const struct roster_entry *e = roster_get(w->roster, i);
+            if (e->is_probed)
+                from_to[self / 5][e->zone[0] - 'a']++;
+        }
+        total += count_probed(w);
+        is_reporter[self] = roster_is_reporter(w->roster);
+        check_true(is_reporter[self] == (count_probed(w) > 0));
+        closed(w);
+    }
+    for (size_t i = 0; i < 9; i++)
+        check_u64(from_to[i / 3][i % 3], 3);
+    check_u64(total, 27);
+
+    /* Who reports is known to all. */
+    for (unsigned self = 0; self < 15; self++) {
+        struct world *w = mesh_of(3, 5, self, 12);
+        for (unsigned i = 0; i < 15; i++) {
+            char name[8];
+            snprintf(name, sizeof(name), "%c-%u", 'a' + (int)i / 5, i % 5);
+            if (i != self)
+                check_true(get(w, name)->is_expected_reporter ==
+                           is_reporter[i]);
+        }
+        closed(w);
+    }
+}
+
+/* One that moves to another zone, in a mesh of the others' making. */
+static void a_move_to_another_zone_is_a_new_choice(void **state)
+{
+    (void)state;
+    struct world *w = mesh_of(2, 7, 0, 12), *moved = mesh_of(2, 7, 0, 12);
+    for (unsigned i = 1; i < 7; i++) {
+        char name[8];
+        struct facts f = facts_of("c");
+        snprintf(name, sizeof(name), "b-%u", i);
+        alive(w, name, 2 + 7 + i, 6, &f);
+        check_true(update(w));
+        dead(moved, name, name, 5);
+        update(moved);
+        moved->now_ns += MIN;
+        alive(moved, name, 2 + 7 + i, 6, &f);
+        check_true(update(moved));
+        for (size_t k = 0; k < roster_count(w->roster); k++) {
+            const struct roster_entry *e = roster_get(w->roster, k);
+            check_true(get(moved, e->name)->is_probed == e->is_probed);
+            check_true(get(moved, e->name)->is_expected_reporter ==
+                       e->is_expected_reporter);
+        }
+    }
+    closed(moved);
+    closed(w);
+}
+
+/* The generation says so when what is probed is other than before, although
+ * no member came, went or changed. */
+static void a_choice_alone_makes_a_generation(void **state)
+{
+    (void)state;
+    struct world *w = opened(false);
+    struct config_peer peer = peers[0];
+    struct facts f = facts_of("b");
+    w->config.topology.full_mesh_max = 0;
+    roster_close(w->roster);
+    w->config.peers = &peer;
+    w->config.n_peers = 1;
+    w->roster = roster_open(&w->config, &policy);
+    unsigned n_changes = 0;
+    for (unsigned i = 0; i < 30; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "m-%u", i);
+        alive(w, name, 10 + i, 5, &f);
+    }
+    update(w);
+    for (uint32_t round = 0; round < 40; round++) {
+        uint64_t before = 0, after = 0;
+        for (size_t i = 1; i < roster_count(w->roster); i++)
+            before |= (uint64_t)roster_get(w->roster, i)->is_probed << i;
+        /* A peer: its coming and going changes no entry's probing but by the
+         * choice. */
+        if (round % 2 == 0) {
+            struct facts own = facts_of(round % 4 ? "a" : "b");
+            alive(w, "p-1", 5, 10 + round, &own);
+        } else {
+            dead(w, "p-1", "p-1", 9 + round);
+            w->now_ns += MIN;
+        }
+        bool is_changed = update(w);
+        for (size_t i = 1; i < roster_count(w->roster); i++)
+            after |= (uint64_t)roster_get(w->roster, i)->is_probed << i;
+        check_true(is_changed == (before != after));
+        n_changes += is_changed;
+        check_false(get(w, "p-1")->is_held);
+    }
+    check_true(n_changes > 0);
+    closed(w);
+}
+
+static void who_need_not_probe_is_not_expected_to_report(void **state)
+{
+    (void)state;
+    unsigned idle = 0;
+    for (unsigned self = 0; self < 40; self++) {
+        struct world *w = mesh_of(1, 40, self, 12);
+        idle += !roster_is_reporter(w->roster);
+        check_true(count_probed(w) <= 1);
+        check_u64(count_probed(w), roster_is_reporter(w->roster));
+        closed(w);
+    }
+    check_u64(idle, 37);
+}
+
+/* Nobody is moved while a failed one is kept, nor when one with our mark that
+ * cannot be probed comes or goes. */
+static void the_choice_stays_while_the_nodes_do(void **state)
+{
+    (void)state;
+    struct world *w = mesh_of(3, 5, 0, 12);
+    struct facts f = facts_of("b");
+    f.port = 0;
+    f.can_probe = false;
+    dead(w, "b-1", "x", 5);
+    check_false(update(w));
+    size_t before = count_probed(w);
+    alive(w, "odd", 77, 5, &f);
+    check_true(update(w));
+    check_false(get(w, "odd")->is_probed);
+    check_false(get(w, "odd")->is_expected_reporter);
+    check_u64(count_probed(w), before);
+
+    /* Ten minutes later b-1 is dropped; then the choice is as if it had never
+     * been. */
+    w->now_ns += 10 * MIN;
+    check_true(update(w));
+    check_false(has(w, "b-1"));
+    check_false(update(w));
+    struct world *other = mesh_of(3, 5, 0, 12);
+    dead(other, "b-1", "b-1", 5);
+    check_true(update(other));
+    for (size_t i = 0; i < roster_count(other->roster); i++) {
+        const struct roster_entry *e = roster_get(other->roster, i);
+        check_true(get(w, e->name)->is_probed == e->is_probed);
+    }
+    closed(other);
+    closed(w);
+}
+
+/* A peer of the configuration is probed in any case, and in the choice it is
+ * what the others see: in its mesh zone, and only while it is a member. */
+static void a_peer_in_the_mesh_takes_part_like_any_other(void **state)
+{
+    (void)state;
+    struct world *w = opened(true), *plain = opened(false);
+    w->config.topology.full_mesh_max = plain->config.topology.full_mesh_max = 0;
+    for (unsigned i = 0; i < 40; i++) {
+        char name[8];
+        struct facts f = facts_of(i % 2 ? "b" : "a");
+        snprintf(name, sizeof(name), i == 3 ? "p-1" : "m-%u", i);
+        alive(w, name, 10 + i, 5, &f);
+        alive(plain, name, 10 + i, 5, &f);
+    }
+    update(w);
+    update(plain);
+    for (int round = 0; round < 3; round++) {
+        check_true(get(w, "p-1")->is_probed);
+        check_false(get(w, "p-2")->is_expected_reporter);
+        for (size_t i = 0; i < roster_count(plain->roster); i++) {
+            const struct roster_entry *e = roster_get(plain->roster, i);
+            const struct roster_entry *mine = get(w, e->name);
+            check_true(mine->is_expected_reporter == e->is_expected_reporter);
+            check_true(mine->is_probed == e->is_probed ||
+                       mine->kind == ROSTER_PEER);
+        }
+        /* It fails, and is kept; and then it is not. */
+        if (round == 0) {
+            dead(w, "p-1", "x", 5);
+            dead(plain, "p-1", "x", 5);
+        } else {
+            w->now_ns += 10 * MIN;
+            plain->now_ns += 10 * MIN;
+        }
+        update(w);
+        update(plain);
+    }
+    check_false(has(plain, "p-1"));
+    check_false(get(w, "p-1")->is_expected_reporter);
+    check_true(roster_is_reporter(w->roster));
+    closed(plain);
+    closed(w);
+}
+
 /* --- many --------------------------------------------------------------- */
 
 /* Names that come, fail and are forgotten for ever drive out the longest
@@ -698,6 +963,13 @@ int main(void)
         cmocka_unit_test(when_the_mesh_is_lost_all_are_held),
         cmocka_unit_test(an_agent_of_serfs_is_a_mesh_too),
         cmocka_unit_test(who_loses_our_mark_is_as_good_as_failed),
+        cmocka_unit_test(a_small_mesh_probes_all_to_all),
+        cmocka_unit_test(the_nodes_of_a_large_mesh_share_the_work),
+        cmocka_unit_test(a_move_to_another_zone_is_a_new_choice),
+        cmocka_unit_test(a_choice_alone_makes_a_generation),
+        cmocka_unit_test(who_need_not_probe_is_not_expected_to_report),
+        cmocka_unit_test(the_choice_stays_while_the_nodes_do),
+        cmocka_unit_test(a_peer_in_the_mesh_takes_part_like_any_other),
         cmocka_unit_test(members_are_limited_and_the_living_stay),
         cmocka_unit_test(the_roster_is_the_members_and_who_failed_lately),
     };

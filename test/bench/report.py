@@ -226,6 +226,62 @@ def missed(row):
     return f"{first:.1f} - {last:.1f}"
 
 
+def matrix():
+    rows, text = load("matrix")
+    out = "\n## Matrix\n" + text
+    if not rows:
+        return out
+    out += ("\nThree nodes a zone, each probing one node of every zone over "
+            "both protocols, cold and warm;\n36 windows (6 minutes) of their "
+            "frames. `GET /api/v1/matrix?level=zone&window=5m` (all "
+            "protocols),\nCPU time within the process, nothing shared; "
+            "*from frames* is how nodes and regions are answered.\n\n"
+            "| zones | cells | build ms | first byte ms | whole ms | longest "
+            "turn ms | MB | from frames, whole ms | fold a frame µs "
+            "| encoded bytes a cell |\n"
+            "|---|---|---|---|---|---|---|---|---|---|\n")
+    for r in rows:
+        a, q = r["asked"], r["asked"]["all"]
+        out += (f"| {r['zones']} | {r['zones'] ** 2} | {q['build_ms']:.2f} "
+                f"| {q['first_ms']:.2f} | {q['whole_ms']:.1f} "
+                f"| {q['longest_turn_ms']:.2f} | {q['bytes'] / 1e6:.1f} "
+                f"| {a['from_frames']['whole_ms']:.0f} "
+                f"| {a['fold_us_a_frame']:.0f} | {a['bytes_per_cell']:.0f} |\n")
+    out += ("\nMemory of the same, with room for all and with the default "
+            "`history.memory` of 32 MiB.\n\n"
+            "| zones | room | resident MiB | frames held of | frames MiB "
+            "| history MiB | windows, minutes held |\n"
+            "|---|---|---|---|---|---|---|\n")
+    for r in rows:
+        for a in (r["asked"], r["default"]):
+            out += (f"| {r['zones']} | {a['memory_mib']} MiB "
+                    f"| {a['resident_kib'] / 1024:.0f} | {a['frames']} of "
+                    f"{a['nodes'] * 31} | {a['frame_bytes'] / 2**20:.1f} "
+                    f"| {a['history_bytes'] / 2**20:.1f} "
+                    f"| {a['tiers'][0]['slots']}, {a['tiers'][1]['slots']} "
+                    "|\n")
+    out += ("\nOver HTTP on one core, while frames keep coming; the clients "
+            "(Python, 20 threads) have another.\n*plane* is how late a "
+            "thread with the measuring thread's scheduling wakes beside the "
+            "server, *loop* the\nserver's own 2 ms timer.\n\n"
+            "| zones | alone: first ms | whole ms | 20 in a loop: first ms "
+            "| whole ms | answers/s | plane p99 µs, quiet → 20 "
+            "| loop p99 ms, quiet → 20 |\n|---|---|---|---|---|---|---|---|\n")
+    for r in rows:
+        s = r["served"]
+        one, many, q, b = s["alone"], s["crowd"], s["quiet"], s["busy"]
+        out += (f"| {r['zones']} | {one['first_ms']['p50']:.1f} "
+                f"| {one['whole_ms']['p50']:.0f} "
+                f"| {many['first_ms']['p50']:.0f} (p99 "
+                f"{many['first_ms']['p99']:.0f}) "
+                f"| {many['whole_ms']['p50']:.0f} "
+                f"| {many['answers_a_second']:.0f} "
+                f"| {q['plane']['p99_us']:.0f} → {b['plane']['p99_us']:.0f} "
+                f"| {q['loop']['p99_us'] / 1e3:.1f} → "
+                f"{b['loop']['p99_us'] / 1e3:.1f} |\n")
+    return out
+
+
 def version(*argv):
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     lines = (done.stdout + done.stderr).strip().splitlines()
@@ -256,7 +312,8 @@ def machine():
 
 
 def main():
-    text = HEAD + saturated() + rated() + memory() + mesh() + machine()
+    text = (HEAD + saturated() + rated() + memory() + mesh() + matrix() +
+            machine())
     path = pathlib.Path(os.environ.get("REPORT", ROOT / "docs/benchmarks.md"))
     path.write_text(text)
     print(f"   {path}")

@@ -182,7 +182,9 @@ WRONG = [
     ["matrix", "--phase", "x"], ["matrix", "--stat", "p51"],
     ["matrix", "--protocol", "x"], ["matrix", "--level", "x"],
     ["matrix", "--mode", "x"], ["matrix", "--window", "x"],
-    ["matrix", "-o", "x"],
+    ["matrix", "-o", "x"], ["matrix", "--watch", "x"],
+    ["matrix", "--watch=1ms"], ["matrix", "--at", "noon"],
+    ["matrix", "--at", "2026-01-01T00:00:00Z", "--watch"],
     ["members", "extra"], ["members", "--bogus"], ["members", "--api", "x"],
     ["members", "--api", "https://x/"], ["members", "-o", "x"],
 ]

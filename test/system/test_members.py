@@ -6,7 +6,6 @@ import os
 import signal
 import time
 
-import netbed
 import nodes
 import tap
 from netbed import Bed, until
