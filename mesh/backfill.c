@@ -5,6 +5,7 @@
 
 #include "proto/base/buf.h"
 #include "proto/base/err.h"
+#include "proto/base/rate.h"
 #include "proto/base/rng.h"
 #include "proto/ml_msg.h"
 
@@ -41,7 +42,7 @@ struct backfill {
 
     /* serving */
     struct asker askers[BACKFILL_ASKERS_MAX];
-    uint64_t paid_ns; /* bytes are paid for until then; at most 1 s ago */
+    struct rate sent; /* bytes; at most a second's worth at once */
 
     struct wr part, out;
     uint32_t out_member; /* NOBODY: nothing to send */
@@ -132,11 +133,8 @@ static uint32_t pick_partner(struct backfill *b, uint32_t except)
 static bool comes_from(const struct backfill *b, uint32_t member,
                        const struct addr *from)
 {
-    if (!is_partner(b, member))
-        return false;
-    const struct addr *at = &members_peek(b->config.members, member)->addr;
-    return at->family == from->family &&
-           !memcmp(at->ip, from->ip, sizeof(at->ip));
+    return is_partner(b, member) &&
+           members_is_at(b->config.members, member, from);
 }
 
 /* ---- messages ---- */
@@ -335,22 +333,16 @@ static struct asker *find_asker(struct backfill *b, uint64_t now_ns,
     return free_one;
 }
 
-static uint64_t price_ns(const struct backfill *b, size_t bytes)
-{
-    return bytes * NS_PER_S / b->config.limits.rate_bytes;
-}
-
 /* May a part be made now? */
-static bool can_pay(struct backfill *b, uint64_t now_ns)
+static bool can_pay(const struct backfill *b, uint64_t now_ns)
 {
-    uint64_t oldest_ns = now_ns > NS_PER_S ? now_ns - NS_PER_S : 0;
-    if (b->paid_ns < oldest_ns)
-        b->paid_ns = oldest_ns;
-    return b->paid_ns + price_ns(b, b->config.limits.part_bytes) <= now_ns;
+    const struct backfill_limits *l = &b->config.limits;
+    return rate_can(&b->sent, now_ns, rate_price(l->part_bytes, l->rate_bytes),
+                    NS_PER_S);
 }
 
-static void serve(struct backfill *b, uint32_t member, uint64_t nonce,
-                  struct history_cursor *c)
+static void serve(struct backfill *b, uint64_t now_ns, uint32_t member,
+                  uint64_t nonce, struct history_cursor *c)
 {
     wr_reset(&b->part);
     int rc = history_next_part(b->config.history, c,
@@ -367,7 +359,8 @@ static void serve(struct backfill *b, uint32_t member, uint64_t nonce,
     if (rc == 1)
         wr_bytes(&b->out, b->part.data, b->part.len);
     send_to(b, member);
-    b->paid_ns += price_ns(b, b->out.len);
+    rate_pay(&b->sent, now_ns,
+             rate_price(b->out.len, b->config.limits.rate_bytes));
     b->stats.parts_out += rc == 1;
     b->stats.bytes_out += b->part.len;
 }
@@ -393,7 +386,7 @@ static void on_ask(struct backfill *b, uint64_t now_ns, const struct addr *from,
         return;
     }
     *a = (struct asker){.member = member, .served_ns = now_ns};
-    serve(b, member, nonce, &c);
+    serve(b, now_ns, member, nonce, &c);
 }
 
 /* ---- what happened ---- */

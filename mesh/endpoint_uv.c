@@ -106,12 +106,6 @@ int endpoint_open(struct endpoint *e, const struct addr *listen_addr,
 
 /* ---- which address to tell ---- */
 
-static bool is_any(const struct addr *a)
-{
-    static const uint8_t zero[16];
-    return memcmp(a->ip, zero, sizeof(zero)) == 0;
-}
-
 /* RFC 1918, RFC 6598 (where clouds put pods) and RFC 4193. */
 static bool is_private(const struct addr *a)
 {
@@ -168,7 +162,7 @@ int endpoint_advertise(const struct endpoint *e, const struct addr *wanted,
     struct addr a = wanted->family ? *wanted : e->listen;
     if (a.port == 0)
         a.port = e->listen.port;
-    if (is_any(&a) && find_own(e, policy, &a)) {
+    if (addr_is_any(&a) && find_own(e, policy, &a)) {
         errmsg_set(msg, "gossip: none of this host's addresses can be told to "
                         "others: set gossip.advertise");
         return ERR_BAD;

@@ -189,6 +189,15 @@ static bool make_space(struct frames *f, uint64_t window, size_t bytes)
     return true;
 }
 
+void frames_set_limits(struct frames *f, const struct frames_limits *limits)
+{
+    f->limits = *limits;
+    while (f->bytes > f->limits.bytes_max) {
+        f->given_up = f->slots[0].window;
+        drop_slot(f, 0);
+    }
+}
+
 /* The frames of an origin in a slot are neighbours: from *first, so many. */
 static size_t of_origin(const struct slot *s, const char *origin, size_t *first)
 {

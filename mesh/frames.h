@@ -39,6 +39,9 @@ struct frames_limits {
 
 struct frames *frames_open(const struct frames_limits *limits);
 void frames_close(struct frames *f);
+/* Other limits from now on: what has no room any more goes, oldest windows
+ * first; what is too old now goes with the next frames_expire(). */
+void frames_set_limits(struct frames *f, const struct frames_limits *limits);
 
 /* Call `on_added` with each frame that is added from now on, when all is in its
  * place again; it must not change the set. `data` is borrowed for the call. */

@@ -776,11 +776,6 @@ size_t matrix_expected(const struct matrix *m)
     return m->n_expected;
 }
 
-size_t matrix_reporting(const struct matrix *m)
-{
-    return m->n_expected - m->n_missing;
-}
-
 size_t matrix_missing(const struct matrix *m)
 {
     return m->n_missing;

@@ -131,9 +131,8 @@ const struct matrix_cell *matrix_at(const struct matrix *m, size_t row,
 
 /* Origins: how many sources were expected (different names), how many of these
  * reported within three windows (any frame, also one without attempts), and
- * the names of those that did not, sorted. expected = reporting + missing. */
+ * the names of those that did not, sorted. */
 size_t matrix_expected(const struct matrix *m);
-size_t matrix_reporting(const struct matrix *m);
 size_t matrix_missing(const struct matrix *m);
 const char *matrix_missing_name(const struct matrix *m, size_t i);
 

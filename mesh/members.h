@@ -156,6 +156,10 @@ void members_suspect(struct members *ms, uint64_t now_ns,
 void members_dead(struct members *ms, uint64_t now_ns,
                   const struct ml_accusation *a, struct change *out);
 
+/* Does this node understand what one with these ML_VSN_SIZE versions speaks,
+ * and that one what this node speaks? */
+bool members_is_compatible(const struct members *ms, const uint8_t *vsn);
+
 /* Our own ping of a member failed, which had this incarnation when it was sent:
  * a suspicion from us that counts whatever the incarnation is. */
 void members_doubt(struct members *ms, uint64_t now_ns, uint32_t index,
@@ -223,6 +227,10 @@ size_t members_pick(struct members *ms, uint64_t now_ns, unsigned who,
 uint32_t members_find(const struct members *ms, struct span name);
 uint32_t members_at(const struct members *ms, const struct addr *a,
                     bool any_port);
+/* Is the member (UINT32_MAX: nobody) at this address, whatever the port? A
+ * stream comes from a port of the kernel's choice. */
+bool members_is_at(const struct members *ms, uint32_t index,
+                   const struct addr *a);
 struct member *members_get(struct members *ms, uint32_t index);
 const struct member *members_peek(const struct members *ms, uint32_t index);
 

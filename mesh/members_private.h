@@ -9,6 +9,7 @@
 #define MESH_MEMBERS_PRIVATE_H
 
 #include "mesh/members.h"
+#include "proto/base/rate.h"
 
 #define MEMBERS_NOBODY UINT32_MAX
 #define MEMBERS_CHUNK  32 /* slots allocated at once; they never move */
@@ -39,7 +40,7 @@ struct members {
     size_t n_buckets;
 
     struct heap suspects;
-    uint64_t paid_ns; /* newcomers are paid for until then */
+    struct rate newcomers;
 };
 
 static inline struct member *members_slot(const struct members *ms,

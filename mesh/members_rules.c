@@ -49,16 +49,12 @@ static bool is_reachable(struct members *ms, const struct member *m,
     return false;
 }
 
-/* Newcomers are paid for in time: one costs a second's share, and the account
- * may be overdrawn by a full table. */
+/* So many newcomers a second, and a full table at once. */
 static bool is_affordable(struct members *ms, uint64_t now_ns)
 {
-    uint64_t price_ns = NS_PER_S / ms->config.new_per_s;
-    uint64_t paid_ns = larger(ms->paid_ns, now_ns) + price_ns;
-    if (paid_ns - now_ns > price_ns * ms->config.members_max)
-        return false;
-    ms->paid_ns = paid_ns;
-    return true;
+    uint64_t price_ns = rate_price(1, ms->config.new_per_s);
+    return rate_take(&ms->newcomers, now_ns, price_ns,
+                     price_ns * ms->config.members_max);
 }
 
 static bool is_dialable(struct members *ms, const struct addr *a)
@@ -268,8 +264,7 @@ stale:
     }
 }
 
-/* Do we understand what it speaks, and it what we speak? */
-static bool is_compatible(const struct members *ms, const uint8_t *vsn)
+bool members_is_compatible(const struct members *ms, const uint8_t *vsn)
 {
     const uint8_t *own = members_slot(ms, MEMBERS_SELF)->vsn;
     return vsn[0] <= own[2] && own[2] <= vsn[1] && own[0] <= vsn[2] &&
@@ -284,7 +279,7 @@ void members_alive(struct members *ms, uint64_t now_ns,
     /* Deviation: memberlist stores versions that exclude its own, when they
      * come as a datagram, and from then on refuses every push/pull. One
      * forged record could cut a node off from those who forgot it. */
-    if (ml_alive_check(a) || !is_compatible(ms, a->vsn.data)) {
+    if (ml_alive_check(a) || !members_is_compatible(ms, a->vsn.data)) {
         ms->counters.refused_fit++;
         return;
     }

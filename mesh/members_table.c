@@ -372,6 +372,13 @@ uint32_t members_at(const struct members *ms, const struct addr *a,
     return found;
 }
 
+bool members_is_at(const struct members *ms, uint32_t index,
+                   const struct addr *a)
+{
+    return index != MEMBERS_NOBODY &&
+           addr_same_ip(&members_peek(ms, index)->addr, a);
+}
+
 struct member *members_get(struct members *ms, uint32_t index)
 {
     assert(index < ms->size);

@@ -339,7 +339,7 @@ int mesh_set_meta(struct mesh *m, uint64_t now_ns, struct span meta)
 int mesh_set_keys(struct mesh *m, const struct ml_key *keys, size_t n,
                   struct errmsg *msg)
 {
-    if (!m->keys != !n) {
+    if (!m->wire.keys != !n) {
         errmsg_set(msg, "encryption cannot be switched on or off while "
                         "running");
         return ERR_BAD;
@@ -350,8 +350,8 @@ int mesh_set_keys(struct mesh *m, const struct ml_key *keys, size_t n,
         ml_keyring_open(keys, n, m->random, m->random_arg, msg);
     if (!ring)
         return ERR_BAD;
-    ml_keyring_close(m->keys);
-    m->keys = m->wire.keys = ring;
+    ml_keyring_close(m->wire.keys);
+    m->wire.keys = ring;
     return 0;
 }
 
@@ -369,6 +369,16 @@ int mesh_set_seeds(struct mesh *m, const char (*seeds)[MESH_SEED_SIZE],
         memcpy(m->seeds, seeds, n * sizeof(*seeds));
     m->n_seeds = n;
     return 0;
+}
+
+void mesh_set_policy(struct mesh *m, const struct addr_policy *policy)
+{
+    m->policy = *policy;
+}
+
+void mesh_set_accepts_clear(struct mesh *m, bool accepts_clear)
+{
+    m->wire.accepts_clear = accepts_clear;
 }
 
 int mesh_send(struct mesh *m, uint64_t now_ns, uint32_t member,
@@ -408,10 +418,11 @@ const struct members *mesh_members(const struct mesh *m)
 void mesh_stats(const struct mesh *m, struct mesh_stats *out)
 {
     *out = m->stats;
-    out->sealed = m->keys ? ml_keyring_sealed(m->keys) : 0;
+    out->sealed = m->wire.keys ? ml_keyring_sealed(m->wire.keys) : 0;
     out->health = m->health;
     out->queue_items = broadcast_count(m->news);
     out->queue_bytes = broadcast_bytes(m->news);
+    out->queue_dropped = broadcast_dropped(m->news);
     out->unproven_bytes = m->budget.bytes;
     out->streams = mesh_stream_count(m);
     out->incarnation = members_peek(m->members, MEMBERS_SELF)->incarnation;
@@ -508,15 +519,14 @@ static int open_parts(struct mesh *m, const struct mesh_config *c,
     struct broadcast_limits news = {.items_max = c->limits.members_max,
                                     .bytes_max = 1u << 20,
                                     .item_max = 0};
+    m->wire = (struct ml_wire){.label = span_of_text(m->label),
+                               .accepts_clear = c->accepts_clear};
     if (c->n_keys) {
-        m->keys =
+        m->wire.keys =
             ml_keyring_open(c->keys, c->n_keys, c->random, c->random_arg, msg);
-        if (!m->keys)
+        if (!m->wire.keys)
             return ERR_BAD;
     }
-    m->wire = (struct ml_wire){.label = span_of_text(m->label),
-                               .keys = m->keys,
-                               .accepts_clear = c->accepts_clear};
     size_t room = ml_packet_room(&m->wire, c->limits.packet_max, 1);
     news.item_max = room > 4 ? room - 4 : 0; /* alone in a compound */
     m->n_streams = c->limits.streams_max + MESH_DIALS_MAX;
@@ -549,7 +559,6 @@ struct mesh *mesh_open(const struct mesh_config *c, uint64_t now_ns,
     m->advertise = c->advertise;
     m->policy = c->policy;
     m->canary = c->canary;
-    m->open_unix_s = c->now_unix_s;
     m->random = c->random;
     m->random_arg = c->random_arg;
     m->budget.bytes_max = c->limits.budget_bytes;
@@ -581,7 +590,7 @@ void mesh_close(struct mesh *m)
     mesh_stream_fini(m);
     broadcast_close(m->news);
     members_close(m->members);
-    ml_keyring_close(m->keys);
+    ml_keyring_close(m->wire.keys);
     ml_scratch_fini(&m->in);
     ml_scratch_fini(&m->seal);
     wr_fini(&m->message);

@@ -147,6 +147,12 @@ int mesh_set_keys(struct mesh *m, const struct ml_key *keys, size_t n,
 int mesh_set_seeds(struct mesh *m, const char (*seeds)[MESH_SEED_SIZE],
                    size_t n);
 
+/* Judge addresses by this from now on, those of members that are known already
+ * only when there is news of them. */
+void mesh_set_policy(struct mesh *m, const struct addr_policy *policy);
+/* Take packets in the clear although there are keys, or no more. */
+void mesh_set_accepts_clear(struct mesh *m, bool accepts_clear);
+
 /* Send a message of ours (first byte >= SERF_TYPE_OURS) to a member that
  * carries our mark, as a datagram or, larger or `by_stream`, over a stream.
  * Best effort. ERR_AUTH: not one of ours; ERR_CLOSED: not known, not alive;
@@ -221,6 +227,7 @@ struct mesh_stats {
     uint64_t sealed; /* messages under the present first key */
     unsigned health; /* 0 is best */
     uint64_t queue_items, queue_bytes; /* broadcasts waiting */
+    uint64_t queue_dropped;            /* for want of room */
     uint64_t unproven_bytes;           /* of the budget */
     size_t streams;                    /* open now */
     uint32_t incarnation;

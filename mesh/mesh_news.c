@@ -93,7 +93,6 @@ static void announce(struct mesh *m, uint64_t now_ns, const struct change *c)
         mesh_event(m, MESH_FAILED, c->index);
         break;
     case CHANGE_LEFT:
-        mesh_lost_remove(m, members_peek(m->members, c->index)->hash);
         mesh_event(m, MESH_LEFT, c->index);
         break;
     case CHANGE_CONFLICT:

@@ -246,8 +246,7 @@ static bool is_from(const struct mesh *m, const struct addr *from,
 {
     if (CANARY(m->canary, CANARY_ANY_ACK) || addr_equal(from, expected))
         return true;
-    return from->family == expected->family &&
-           !memcmp(from->ip, expected->ip, sizeof(from->ip)) &&
+    return addr_same_ip(from, expected) &&
            members_at(m->members, from, false) == UINT32_MAX;
 }
 

@@ -5,6 +5,7 @@
 #include "mesh/broadcast.h"
 #include "mesh/mesh.h"
 #include "proto/base/buf.h"
+#include "proto/base/rate.h"
 #include "proto/base/rng.h"
 #include "proto/serf_msg.h"
 
@@ -127,7 +128,6 @@ struct leave {
     uint8_t step;
     uint64_t news_id; /* the broadcast that is being told */
     uint64_t next_ns; /* latest end of this step */
-    unsigned push_pulls;
 };
 
 /* ---- Serf ---- */
@@ -135,7 +135,7 @@ struct leave {
 struct serf {
     uint64_t ltime; /* Lamport clock of the members */
     uint64_t seed;  /* of the hashes: nobody outside can make them collide */
-    uint64_t bucket_ns; /* passing on is paid for in time */
+    struct rate passed; /* on to others */
     struct {
         uint64_t hash; /* 0: free */
         uint64_t at_ns;
@@ -151,12 +151,10 @@ struct mesh {
     struct addr advertise;
     struct addr_policy policy;
     unsigned canary;
-    uint64_t open_unix_s;
     ml_random_fn *random;
     void *random_arg;
 
-    struct ml_keyring *keys;
-    struct ml_wire wire;
+    struct ml_wire wire; /* its keys are owned */
     struct ml_budget budget;
     struct members *members;
     struct broadcast *news;

@@ -56,17 +56,11 @@ static bool is_new(struct mesh *m, struct span payload)
     return true;
 }
 
-/* The credit is a time that lies at most a burst in the past. */
 static bool may_pass_on(struct mesh *m)
 {
-    const uint64_t one_ns = SEC / PASSED_PER_S;
-    uint64_t *paid_ns = &m->serf.bucket_ns;
-    if (*paid_ns + PASSED_AT_ONCE * one_ns < m->now_ns)
-        *paid_ns = m->now_ns - PASSED_AT_ONCE * one_ns;
-    if (*paid_ns + one_ns > m->now_ns)
-        return false;
-    *paid_ns += one_ns;
-    return true;
+    const uint64_t one_ns = rate_price(1, PASSED_PER_S);
+    return rate_take(&m->serf.passed, m->now_ns, one_ns,
+                     PASSED_AT_ONCE * one_ns);
 }
 
 /* Queue a user message of Serf's for gossip. */

@@ -152,8 +152,7 @@ uint32_t mesh_stream_accept(struct mesh *m, uint64_t now_ns,
     unsigned same = 0;
     for (size_t i = 0; i < m->limits.streams_max; i++) {
         const struct stream *s = &m->streams[i];
-        same += s->kind == STREAM_IN && s->peer.family == from->family &&
-                !memcmp(s->peer.ip, from->ip, sizeof(from->ip));
+        same += s->kind == STREAM_IN && addr_same_ip(&s->peer, from);
     }
     struct stream *s = NULL;
     if (m->leave.step != LEAVE_DONE &&
@@ -303,12 +302,8 @@ static bool fits(const struct versions *v, const uint8_t *vsn)
 /* Do this node and we not understand each other, whatever the others do? */
 static bool excludes_us(const struct mesh *m, const struct ml_alive *entry)
 {
-    const uint8_t *ours = members_peek(m->members, MEMBERS_SELF)->vsn;
-    struct versions us = {0, 255, 0, 255}, them = {0, 255, 0, 255};
-    narrow(&us, ours);
-    if (entry->state == ML_STATE_ALIVE)
-        narrow(&them, entry->vsn.data);
-    return !fits(&us, entry->vsn.data) || !fits(&them, ours);
+    return !ml_alive_check(entry) &&
+           !members_is_compatible(m->members, entry->vsn.data);
 }
 
 /* Report who is to blame: a node that excludes ours by itself, if there is
@@ -321,7 +316,7 @@ static void report_versions(struct mesh *m, const struct ml_stream_msg *msg,
     for (uint32_t i = 0; i < msg->push_pull.n_nodes; i++) {
         if (ml_entry_read(&r, &entry))
             break;
-        if (!ml_alive_check(&entry) && excludes_us(m, &entry)) {
+        if (excludes_us(m, &entry)) {
             at_odds = entry.node;
             break;
         }
@@ -375,7 +370,7 @@ static void merge(struct mesh *m, uint64_t now_ns, struct ml_stream_msg *msg)
     for (uint32_t i = 0; i < msg->push_pull.n_nodes; i++) {
         if (ml_entry_read(&r, &entry))
             break;
-        if (!ml_alive_check(&entry) && excludes_us(m, &entry))
+        if (excludes_us(m, &entry))
             mesh_join_incompatible(m, entry.node);
         mesh_entry(m, now_ns, &entry);
     }

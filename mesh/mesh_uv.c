@@ -338,7 +338,6 @@ static int open_sockets(struct mesh_uv *u)
 
 static int open_parts(struct mesh_uv *u, const struct mesh_uv_config *c)
 {
-    static const uint8_t any[16];
     struct streams_config config = {
         .loop = u->loop,
         .linger_ms = c->mesh.timing.stream_timeout_ns / NS_PER_MS,
@@ -347,7 +346,7 @@ static int open_parts(struct mesh_uv *u, const struct mesh_uv_config *c)
         .on_gone = on_gone,
         .arg = u,
     };
-    if (memcmp(u->endpoint.listen.ip, any, sizeof(any)) != 0)
+    if (!addr_is_any(&u->endpoint.listen))
         config.source = u->endpoint.listen;
     u->streams = streams_open(&config);
     u->names = names_open(u->loop, MESH_PORT, on_found, u);

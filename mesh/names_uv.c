@@ -1,6 +1,7 @@
 #include "mesh/names_uv.h"
 
 #include <netdb.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,8 +145,15 @@ static int start(struct names *n, uint32_t id, const char *host, uint16_t port)
     *l = (struct lookup){.owner = n, .next = n->first, .id = id, .port = port};
     l->request.data = l;
     snprintf(l->host, sizeof(l->host), "%s", host);
-    if (uv_getaddrinfo(n->loop, &l->request, on_answer, l->host, NULL,
-                       &hints)) {
+    /* The first one has libuv make its pool: those threads are to be born deaf
+     * to signals, which are the main thread's. */
+    sigset_t all, before;
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc =
+        uv_getaddrinfo(n->loop, &l->request, on_answer, l->host, NULL, &hints);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc) {
         free(l);
         return ERR_SYS;
     }

@@ -77,12 +77,6 @@ struct spread *spread_open(const struct spread_config *c, uint64_t now_ns,
     s->interval_ns = c->timing.round_min_ns;
     s->settle_ns = now_ns;
     s->way_ns = c->timing.asked_min_ns / 2;
-    s->bytes = (struct bucket){.level = c->limits.rate_bytes,
-                               .full_per_s = c->limits.rate_bytes,
-                               .at_ns = now_ns};
-    s->answers = (struct bucket){.level = c->limits.rate_answers,
-                                 .full_per_s = c->limits.rate_answers,
-                                 .at_ns = now_ns};
     rng_seed(&s->rng, c->seed);
     s->next_ns = now_ns + rng_below(&s->rng, c->timing.round_max_ns);
     wr_init_grow(&s->arena, ARENA_MAX);
@@ -128,22 +122,10 @@ int64_t spread_unix_ms(const struct spread *s, uint64_t now_ns)
     return llabs(off_ms) > ORIGINS_SKEWED_MS ? wall_ms + off_ms : wall_ms;
 }
 
-bool spread_take(struct bucket *b, uint64_t now_ns, uint64_t amount)
+bool spread_take(struct rate *r, uint64_t now_ns, uint64_t amount,
+                 uint64_t per_s)
 {
-    uint64_t gone_ns = now_ns - b->at_ns;
-    uint64_t full_ns = b->full_per_s ? NS_PER_S / b->full_per_s : NS_PER_S;
-    if (gone_ns >= NS_PER_S) {
-        b->level = b->full_per_s;
-        b->at_ns = now_ns;
-    } else if (gone_ns > full_ns) { /* keep what is less than one */
-        b->level += b->full_per_s * gone_ns / NS_PER_S;
-        b->level = b->level < b->full_per_s ? b->level : b->full_per_s;
-        b->at_ns = now_ns;
-    }
-    if (b->level < amount)
-        return false;
-    b->level -= amount;
-    return true;
+    return rate_take(r, now_ns, rate_price(amount, per_s), NS_PER_S);
 }
 
 static void clear_out(struct spread *s)
@@ -408,7 +390,8 @@ static void on_frames(struct spread *s, uint64_t now_ns, struct rd *in)
     }
 }
 
-bool spread_on_message(struct spread *s, uint64_t now_ns, struct span message)
+bool spread_on_message(struct spread *s, uint64_t now_ns,
+                       const struct addr *from, struct span message)
 {
     struct rd in;
     clear_out(s);
@@ -427,7 +410,7 @@ bool spread_on_message(struct spread *s, uint64_t now_ns, struct span message)
     else if (kind == SPREAD_FRAMES)
         on_frames(s, now_ns, &in);
     else if (kind == SPREAD_COMPARISON)
-        spread_on_comparison(s, now_ns, &in);
+        spread_on_comparison(s, now_ns, from, &in);
     else
         s->stats.unknown++;
     return true;

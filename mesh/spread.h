@@ -126,8 +126,11 @@ void spread_on_clock(struct spread *s, uint64_t now_ns, int64_t now_unix_ms);
 int spread_on_own(struct spread *s, uint64_t now_ns, const void *data,
                   size_t len);
 
-/* A message of ours came. False: it is not of this module. */
-bool spread_on_message(struct spread *s, uint64_t now_ns, struct span message);
+/* A message of ours came, `from` there; borrowed. One that says who sent it
+ * counts only if it came from where that member is: else anybody could have
+ * the frames of a window sent to others. False: it is not of this module. */
+bool spread_on_message(struct spread *s, uint64_t now_ns,
+                       const struct addr *from, struct span message);
 
 /* spread_deadline() has come; earlier or later does no harm. */
 void spread_on_timer(struct spread *s, uint64_t now_ns);
@@ -176,7 +179,7 @@ struct spread_stats {
     uint64_t nobody;    /* rounds with no partner */
     uint64_t broken;    /* messages that make no sense */
     uint64_t unknown;   /* of another version or kind */
-    uint64_t strangers; /* messages of nobody we know */
+    uint64_t strangers; /* of nobody we know, or not from where that one is */
     uint64_t busy;      /* not answered: too much at once */
     size_t missing;     /* frames known of and not here, now */
     size_t origins, skewed, stranger_origins;

@@ -594,7 +594,8 @@ static void hand_out(struct spread *s, struct incoming *in)
 {
     if (in->n_items == 0)
         return;
-    if (!spread_take(&s->bytes, in->now_ns, in->item_bytes)) {
+    if (!spread_take(&s->bytes, in->now_ns, in->item_bytes,
+                     s->config.limits.rate_bytes)) {
         s->stats.busy++;
         return;
     }
@@ -614,7 +615,8 @@ static void answer(struct spread *s, struct incoming *in)
     each_section(s, in, SPREAD_COLD, on_cold);
     if (s->arena.len == in->reply.sections)
         s->arena.len = in->reply.start; /* nothing differs */
-    else if (!spread_take(&s->answers, in->now_ns, 1)) {
+    else if (!spread_take(&s->answers, in->now_ns, 1,
+                          s->config.limits.rate_answers)) {
         s->arena.len = in->reply.start;
         s->stats.busy++;
     } else {
@@ -623,7 +625,8 @@ static void answer(struct spread *s, struct incoming *in)
     }
 }
 
-void spread_on_comparison(struct spread *s, uint64_t now_ns, struct rd *rd)
+void spread_on_comparison(struct spread *s, uint64_t now_ns,
+                          const struct addr *from, struct rd *rd)
 {
     struct incoming in = {.now_ns = now_ns};
     s->work = 0;
@@ -635,7 +638,8 @@ void spread_on_comparison(struct spread *s, uint64_t now_ns, struct rd *rd)
         return;
     }
     in.member = members_find(s->members, span_of(name, name_len));
-    if (in.member == UINT32_MAX || in.member == MEMBERS_SELF) {
+    if (in.member == MEMBERS_SELF ||
+        !members_is_at(s->members, in.member, from)) {
         s->stats.strangers++;
         return;
     }

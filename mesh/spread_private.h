@@ -6,6 +6,7 @@
 #include "mesh/spread.h"
 #include "mesh/wants.h"
 #include "proto/base/buf.h"
+#include "proto/base/rate.h"
 #include "proto/base/rng.h"
 
 #define SPREAD_ID_BYTES    5
@@ -28,11 +29,6 @@ enum spread_tag {
     SPREAD_LIST,
     SPREAD_OFFER,
     SPREAD_WANT,
-};
-
-/* So much per second, and at most one second's worth at once. */
-struct bucket {
-    uint64_t level, full_per_s, at_ns;
 };
 
 /* A frame of a window, for comparing. */
@@ -72,7 +68,7 @@ struct spread {
     uint64_t settle_ns;
     struct hot_window hot[SPREAD_HOT_SLOTS]; /* by window */
 
-    struct bucket bytes, answers;
+    struct rate bytes, answers;              /* sent */
     uint64_t streams_ns[SPREAD_STREAMS_MAX]; /* until when they last */
 
     size_t work;        /* of the present comparison */
@@ -88,7 +84,9 @@ struct spread {
 
 /* What our wall clock shows, showed or will show. */
 int64_t spread_wall_ms(const struct spread *s, uint64_t at_ns);
-bool spread_take(struct bucket *b, uint64_t now_ns, uint64_t amount);
+/* So much per second, and at most one second's worth at once. */
+bool spread_take(struct rate *r, uint64_t now_ns, uint64_t amount,
+                 uint64_t per_s);
 /* Queue what was written to the arena since `start`. */
 size_t spread_begin(struct spread *s, enum spread_kind kind);
 void spread_send(struct spread *s, uint32_t member, size_t start,
@@ -107,6 +105,7 @@ static inline uint64_t spread_id(uint64_t hash)
 /* Begin an exchange with a member. */
 void spread_compare(struct spread *s, uint64_t now_ns, uint32_t member);
 /* A comparison came; `in` stands behind the header. */
-void spread_on_comparison(struct spread *s, uint64_t now_ns, struct rd *in);
+void spread_on_comparison(struct spread *s, uint64_t now_ns,
+                          const struct addr *from, struct rd *in);
 
 #endif /* MESH_SPREAD_PRIVATE_H */

@@ -98,29 +98,10 @@ int spread_uv_own(struct spread_uv *u, const void *data, size_t len)
     return rc;
 }
 
-/* The header of a comparison: type, version, kind, length and name. */
-static bool is_from_whom_it_says(const struct spread_uv *u,
-                                 const struct addr *from, struct span message)
-{
-    const struct members *members = gossip_members(u->gossip);
-    if (message.len < 4 || message.data[2] != SPREAD_COMPARISON ||
-        message.data[3] > message.len - 4)
-        return true; /* nobody is named, or it will not be read */
-    uint32_t i =
-        members_find(members, span_of(message.data + 4, message.data[3]));
-    if (i == UINT32_MAX)
-        return true; /* counted as a stranger's */
-    const struct addr *known = &members_peek(members, i)->addr;
-    return known->family == from->family &&
-           !memcmp(known->ip, from->ip, sizeof(from->ip));
-}
-
 void spread_uv_message(struct spread_uv *u, const struct addr *from,
                        struct span message)
 {
-    if (!is_from_whom_it_says(u, from, message))
-        return;
-    spread_on_message(u->spread, clock_now_ns(), message);
+    spread_on_message(u->spread, clock_now_ns(), from, message);
     carry_out(u);
 }
 

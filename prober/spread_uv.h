@@ -27,9 +27,7 @@ void spread_uv_close(struct spread_uv *u);
 
 /* This node has closed a frame; see spread_on_own(). */
 int spread_uv_own(struct spread_uv *u, const void *data, size_t len);
-/* A message of ours came from the mesh. One that says who sent it counts only
- * if it came from where that member is: else anybody could have the frames of a
- * window sent to others. */
+/* A message of ours came from the mesh; see spread_on_message(). */
 void spread_uv_message(struct spread_uv *u, const struct addr *from,
                        struct span message);
 /* Once a second: what time it is; drops what is too old (frames_expire()). */

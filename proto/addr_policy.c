@@ -128,6 +128,14 @@ struct addr addr_unwrap(const struct addr *a)
     return f ? embedded(a, f->at, f->mask) : *a;
 }
 
+bool addr_teredo_server(const struct addr *a, struct addr *server)
+{
+    if (form_of(a) != TEREDO)
+        return false;
+    *server = embedded(a, TEREDO_HOST, 0);
+    return true;
+}
+
 static enum addr_verdict judge(const struct addr_policy *p,
                                const struct addr *a)
 {
@@ -164,14 +172,27 @@ enum addr_verdict addr_policy_check(const struct addr_policy *p,
     const struct form *f = form_of(a);
     if (f == NAT64_LOCAL && is_ambiguous(a))
         return ADDR_DENIED_RESERVED;
-    if (f == TEREDO) { /* packets go to the server as well */
-        struct addr server = embedded(a, TEREDO_HOST, 0);
+    struct addr server;
+    if (addr_teredo_server(a, &server)) { /* packets go there as well */
         enum addr_verdict v = judge(p, &server);
         if (v != ADDR_ALLOWED)
             return v;
     }
     struct addr plain = addr_unwrap(a);
     return judge(p, &plain);
+}
+
+bool addr_policy_equal(const struct addr_policy *p, const struct addr_policy *q)
+{
+    if (p->allows_loopback != q->allows_loopback ||
+        p->n_networks != q->n_networks)
+        return false;
+    for (size_t i = 0; i < p->n_networks; i++) {
+        if (p->networks[i].prefix != q->networks[i].prefix ||
+            !addr_equal(&p->networks[i].base, &q->networks[i].base))
+            return false;
+    }
+    return true;
 }
 
 /* Decimal without sign, blanks or leading zeros. -1 if it is not. */

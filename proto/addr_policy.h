@@ -64,8 +64,15 @@ const char *addr_verdict_name(enum addr_verdict v);
  * else *a itself. */
 struct addr addr_unwrap(const struct addr *a);
 
+/* Is `a` of the Teredo form? Then packets to it may go by way of *server. */
+bool addr_teredo_server(const struct addr *a, struct addr *server);
+
 enum addr_verdict addr_policy_check(const struct addr_policy *p,
                                     const struct addr *a);
+
+/* Do both allow the same? True only if they were filled alike. */
+bool addr_policy_equal(const struct addr_policy *p,
+                       const struct addr_policy *q);
 
 /* "10.0.0.0/8", "fd00::/8", or an address alone. ERR_BAD also when bits behind
  * the prefix are set, and for a network within the forms above: no unwrapped

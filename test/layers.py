@@ -19,21 +19,23 @@ LAYERS = [
     ("proto", r"proto/.*", "base proto"),
     ("gossip", r"mesh/\w+_uv\.[ch]", "base proto mesh gossip link"),
     ("mesh", r"mesh/.*", "base proto mesh"),
-    ("measuring", r"prober/(plane|probe_loop|psock|resolve|responder)_uv\.[ch]",
+    ("measuring", r"prober/((plane|probe_loop|psock|resolve|responder)_uv|handover)\.[ch]",
      "base proto engine host link measuring"),
     ("link", r"prober/link_uv\.[ch]", "base proto host link"),
-    ("engine", r"prober/(aim|lineup|probe(_\w+)?|plane_status|responder|sample|schedule"
-     r"|target|totals|window)\.[ch]", "base proto engine"),
-    ("host", r"prober/(clock|config\w*|crypto_mem|env|footprint|hosts|keys|log|slice|tcp_info)\.[ch]",
+    ("engine", r"prober/(aim|lag|lineup|probe(_\w+)?|plane_status|responder|sample(_wire)?"
+     r"|schedule|target(_policy)?|oneoff|totals|window)\.[ch]", "base proto engine"),
+    ("host", r"prober/(clock|config\w*|crypto_mem|env|file|footprint|hosts|keys|log|slice|tcp_info)\.[ch]",
      "base proto host"),
     ("door", r"prober/httpd\w*\.[ch]", "base proto host door"),
+    ("request", r"prober/(lockout|principals(_\w+)?|remote(_(?!uv)\w+)?)\.[ch]",
+     "base proto mesh engine door request"),
     ("view", r"prober/(api|metrics)\w*\.[ch]",
      "base proto mesh engine door view"),
     ("shell", r"prober/.*", "base proto mesh gossip engine host link"
-     " measuring door view shell"),
+     " measuring door request view shell"),
 ]
-PURE = {"base", "proto", "mesh", "engine", "view"}
-PURE_TOO = re.compile(r"prober/cli_render\.[ch]")
+PURE = {"base", "proto", "mesh", "engine", "request", "view"}
+PURE_TOO = re.compile(r"prober/cli_(render\w*|board|event|lines)\.[ch]")
 
 # Headers that reach the operating system. <sys/uio.h>, <netinet/in.h> and
 # <arpa/inet.h> describe bytes and are not among them.
@@ -44,13 +46,13 @@ OS_HEADER = re.compile(r"(uv|ares|pthread|threads|poll|unistd|time|signal|fcntl"
 # Third-party header -> the files that may include it.
 DOORS = {
     r"nghttp2/.*": r"proto/h2\w*\.[ch]",
-    r"openssl/.*": r"proto/(tls\w*|ml_seal)\.[ch]|prober/crypto_mem\.c",
+    r"openssl/.*": r"proto/(digest|tls\w*|ml_seal)\.[ch]|prober/crypto_mem\.c",
     r"msgpack.*": r"proto/(frame|ml_msg|serf_msg)\.c",
     r"ares\w*\.h": r"prober/resolve_uv\.c",
     r"yaml\.h": r"prober/config\w*\.c",
     r"jansson\.h": r"prober/cli_json\.c",
     r"zlib\.h": r"prober/httpd\w*\.c",
-    r"uv\.h": r"(prober|mesh)/\w+_uv\.[ch]|prober/(daemon|cli_probe)\.c",
+    r"uv\.h": r"(prober|mesh)/\w+_uv\.[ch]|prober/(daemon|cli_probe(_run)?)\.c",
 }
 ONE_FILE = {r"yaml\.h", r"jansson\.h", r"ares\w*\.h"}
 

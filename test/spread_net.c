@@ -278,6 +278,7 @@ static void send_one(struct net *net, unsigned from,
             return;
     }
     struct net_message m = {.at_ns = net->now_ns + delay_ns,
+                            .from = from,
                             .to = e->member - 1,
                             .len = e->data.len,
                             .data = must(malloc(e->data.len))};
@@ -292,9 +293,16 @@ static void drain(struct net *net, unsigned i)
         send_one(net, i, &e);
 }
 
-void net_deliver(struct net *net, unsigned i, const void *data, size_t len)
+const struct addr *net_address(const struct net *net, unsigned i)
 {
-    spread_on_message(net->nodes[i].spread, net->now_ns, span_of(data, len));
+    return &members_peek(net->members, i + 1)->addr;
+}
+
+void net_deliver(struct net *net, unsigned i, unsigned from, const void *data,
+                 size_t len)
+{
+    spread_on_message(net->nodes[i].spread, net->now_ns, net_address(net, from),
+                      span_of(data, len));
     drain(net, i);
 }
 
@@ -327,7 +335,7 @@ void net_run(struct net *net, uint64_t until_ns)
                 continue;
             }
             if (node->spread)
-                net_deliver(net, m.to, m.data, m.len);
+                net_deliver(net, m.to, m.from, m.data, m.len);
             free(m.data);
         }
         run_timers(net);

@@ -37,7 +37,7 @@ struct net_node {
 
 struct net_message {
     uint64_t at_ns, order;
-    uint32_t to;
+    uint32_t from, to;
     size_t len;
     uint8_t *data;
 };
@@ -70,8 +70,11 @@ void net_frame(struct net *net, const char *origin, uint64_t epoch_ms,
 /* Node i closes one. Returns what spread_on_own() does. */
 int net_close_frame(struct net *net, unsigned i, uint64_t window,
                     unsigned cells);
-/* Hand a message to node i, now. */
-void net_deliver(struct net *net, unsigned i, const void *data, size_t len);
+/* Hand a message to node i, now, as from node `from`. */
+void net_deliver(struct net *net, unsigned i, unsigned from, const void *data,
+                 size_t len);
+/* Where a node is. */
+const struct addr *net_address(const struct net *net, unsigned i);
 void net_run(struct net *net, uint64_t until_ns);
 
 /* How many nodes that run have it. */

@@ -253,9 +253,45 @@ static void all_addresses_have_an_ipv4_form(void **state)
     check_false(addr_any_v4(&a, &v4));
 }
 
+static void compares_addresses_without_their_ports(void **state)
+{
+    (void)state;
+    struct addr a, b;
+    check_i64(addr_parse(&a, "10.0.0.1:80"), 0);
+    check_i64(addr_parse(&b, "10.0.0.1:81"), 0);
+    check_true(addr_same_ip(&a, &b));
+    check_false(addr_equal(&a, &b));
+    check_i64(addr_parse(&b, "10.0.0.2:80"), 0);
+    check_false(addr_same_ip(&a, &b));
+    check_i64(addr_parse(&b, "[a00:1::]:80"), 0); /* the same bytes */
+    check_false(addr_same_ip(&a, &b));
+    check_i64(addr_parse(&a, "[a00:1::]:7"), 0);
+    check_true(addr_same_ip(&a, &b));
+    b.ip[15] = 1;
+    check_false(addr_same_ip(&a, &b));
+}
+
+static void knows_all_addresses_of_either_family(void **state)
+{
+    (void)state;
+    struct addr a;
+    check_i64(addr_parse(&a, "0.0.0.0:80"), 0);
+    check_true(addr_is_any(&a));
+    check_i64(addr_parse(&a, "[::]:0"), 0);
+    check_true(addr_is_any(&a));
+    check_i64(addr_parse(&a, "[::1]:0"), 0);
+    check_false(addr_is_any(&a));
+    check_i64(addr_parse(&a, "0.0.0.1:0"), 0);
+    check_false(addr_is_any(&a));
+    a = (struct addr){.family = ADDR_NONE};
+    check_false(addr_is_any(&a));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(compares_addresses_without_their_ports),
+        cmocka_unit_test(knows_all_addresses_of_either_family),
         cmocka_unit_test(text_and_address_round_trip),
         cmocka_unit_test(bytes_are_in_network_order),
         cmocka_unit_test(odd_text_is_refused_and_changes_nothing),

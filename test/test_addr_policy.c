@@ -463,6 +463,45 @@ static void contains_what_shares_its_prefix(void **state)
     }
 }
 
+static struct addr_policy one_of(const char *network)
+{
+    const char *const networks[] = {network, NULL};
+    return policy_of(networks);
+}
+
+static void policies_are_equal_if_they_were_filled_alike(void **state)
+{
+    (void)state;
+    struct addr_policy p = one_of("10.0.0.0/8"), q = p;
+    check_true(addr_policy_equal(&p, &q));
+    q.allows_loopback = true;
+    check_false(addr_policy_equal(&p, &q));
+    q = one_of("10.0.0.0/9");
+    check_false(addr_policy_equal(&p, &q));
+    q = one_of("11.0.0.0/8");
+    check_false(addr_policy_equal(&p, &q));
+    q = one_of(NULL);
+    check_false(addr_policy_equal(&p, &q));
+    memset(&q.networks, 0xff, sizeof(q.networks)); /* of no account */
+    p = one_of(NULL);
+    check_true(addr_policy_equal(&p, &q));
+}
+
+static void knows_the_server_of_a_teredo_address(void **state)
+{
+    (void)state;
+    char text[ADDR_TEXT_SIZE];
+    struct addr server = ip_of("9.9.9.9");
+    struct addr a = ip_of("2001:1:808:808::fefd:fcfb");
+    check_false(addr_teredo_server(&a, &server));
+    check_text(addr_format_ip(&server, text), "9.9.9.9");
+    a = ip_of("2001:0:808:404::fefd:fcfb");
+    a.port = 8443;
+    check_true(addr_teredo_server(&a, &server));
+    check_text(addr_format_ip(&server, text), "8.8.4.4");
+    check_u64(server.port, 8443);
+}
+
 static void names_each_verdict(void **state)
 {
     (void)state;
@@ -492,6 +531,8 @@ int main(void)
         cmocka_unit_test(keeps_the_families_apart),
         cmocka_unit_test(parses_networks_strictly),
         cmocka_unit_test(contains_what_shares_its_prefix),
+        cmocka_unit_test(policies_are_equal_if_they_were_filled_alike),
+        cmocka_unit_test(knows_the_server_of_a_teredo_address),
         cmocka_unit_test(names_each_verdict),
     };
     return cmocka_run_group_tests_name("addr_policy", tests, NULL, NULL);

@@ -205,6 +205,25 @@ static void oldest_windows_go_when_the_budget_is_full(void **state)
     frames_close(f);
 }
 
+/* What is ahead of the clock may be made up: it takes room, but no other's. */
+static void what_is_ahead_of_the_clock_drives_out_nobody(void **state)
+{
+    (void)state;
+    struct frames *f = frames_open(&roomy);
+    check_i64(add(f, "a", 1, 100, 0), 0);
+    struct frames_limits two = {.retention_s = 300,
+                                .bytes_max = 2 * frames_bytes(f)};
+    frames_set_limits(f, &two);
+    frames_expire(f, 100 * FRAME_WINDOW_S);
+    check_i64(add(f, "b", 1, 102, 0), 0); /* there is room */
+    check_i64(add(f, "c", 1, 102, 0), ERR_TOOBIG);
+    check_i64(add(f, "c", 1, 106, 0), ERR_TOOBIG);
+    check_seen(f, 0, "a/1/100/0 b/1/102/0 ");
+    check_i64(add(f, "c", 1, 101, 0), 0); /* a clock may be a bit ahead */
+    check_seen(f, 0, "c/1/101/0 b/1/102/0 ");
+    frames_close(f);
+}
+
 /* The next frame of a walk as "origin/window ", "" behind the last. */
 static void check_next(const struct frames *f, struct frames_cursor *c,
                        const char *origin, uint64_t window)
@@ -416,6 +435,33 @@ static void the_budget_holds(void **state)
     frames_close(NULL);
 }
 
+static void other_limits_drop_the_oldest_at_once(void **state)
+{
+    (void)state;
+    struct frames *f = frames_open(&roomy);
+    check_i64(add(f, "a", 1, 10, 0), 0);
+    size_t one = frames_bytes(f);
+    for (uint64_t window = 11; window <= 13; window++)
+        check_i64(add(f, "a", 1, window, 0), 0);
+    struct frames_limits two = {.retention_s = 300, .bytes_max = 2 * one};
+    frames_set_limits(f, &two);
+    frames_check(f);
+    check_u64(frames_count(f), 2);
+    check_true(!frames_find(f, "a", 1, 11, NULL));
+    check_u64(frames_newest(f), 13);
+    check_i64(add(f, "a", 1, 14, 0), 0); /* 12 makes room */
+    check_u64(frames_count(f), 2);
+    frames_set_limits(f, &roomy);
+    check_i64(add(f, "a", 1, 15, 0), 0);
+    check_u64(frames_count(f), 3);
+    /* A shorter retention counts when the time comes. */
+    two = (struct frames_limits){.retention_s = 60, .bytes_max = 32u << 20};
+    frames_set_limits(f, &two);
+    frames_expire(f, 15 * FRAME_WINDOW_S + 60);
+    check_u64(frames_count(f), 1);
+    frames_close(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,8 +476,10 @@ int main(void)
         cmocka_unit_test(the_bytes_are_copied),
         cmocka_unit_test(the_old_and_the_far_ahead_expire),
         cmocka_unit_test(oldest_windows_go_when_the_budget_is_full),
+        cmocka_unit_test(other_limits_drop_the_oldest_at_once),
         cmocka_unit_test(any_order_gives_the_same_set),
         cmocka_unit_test(the_budget_holds),
+        cmocka_unit_test(what_is_ahead_of_the_clock_drives_out_nobody),
     };
     return cmocka_run_group_tests_name("frames", tests, NULL, NULL);
 }

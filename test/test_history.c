@@ -438,6 +438,28 @@ static void a_clock_set_back_does_not_stop_it(void **state)
     history_close(h);
 }
 
+/* What was measured in a time that is now to come is of the past. */
+static void nothing_is_newer_than_a_clock_set_back(void **state)
+{
+    (void)state;
+    struct history *h = open_with(1 << 24);
+    tick(h, W0 + 1000);
+    post_one(h, "a-1", W0 + 999, 1);
+    check_u64(history_reported(h, "a-1"), W0 + 999);
+    tick(h, W0 + 995); /* near enough for the window to stay */
+    check_u64(history_reported(h, "a-1"), W0 + 995);
+    struct history_reader *r = ask(h, W0 + 900, W0 + 990, false);
+    const struct matrix_cell *c =
+        history_read(r, "a", "b", (W0 + 995) * 10 * SEC);
+    check_u64(c->attempts, 0);
+    check_true(c->age_s == 0);
+    c = history_read(r, "a", "b", (W0 + 999) * 10 * SEC);
+    check_true(c->age_s == 40);
+    check_u64(c->state, CELL_STALE);
+    history_reader_close(r);
+    history_close(h);
+}
+
 static int count_name(void *arg, const char *name)
 {
     (void)name;
@@ -548,6 +570,101 @@ static void memory_is_bounded_and_the_oldest_goes_first(void **state)
     history_stats(h, &s);
     check_u64(s.tiers[HISTORY_WINDOW].slots, 2);
     check_u64(s.tiers[HISTORY_TEN].slots, 0);
+    history_close(h);
+}
+
+/* What has been dropped and is not yet freed is no reason to drop more. */
+static void waiting_to_be_freed_is_not_waiting_to_be_dropped(void **state)
+{
+    (void)state;
+    struct history *h = open_with(1 << 24);
+    struct history_stats s;
+    for (uint64_t w = W0; w < W0 + 30; w++) {
+        tick(h, w + 1);
+        for (unsigned i = 0; i < 40; i++) {
+            static struct sheet sheet;
+            char name[16];
+            snprintf(name, sizeof(name), "z%u", i);
+            sheet_init(&sheet, name, name, w);
+            good(cell(&sheet, target(&sheet, "b", "b"), 0, 0), 1, MS);
+            post(h, &sheet);
+        }
+    }
+    check_true(slots(h, HISTORY_WINDOW) == 30);
+    history_stats(h, &s);
+    size_t graves = s.bytes, held = 0;
+    for (unsigned t = 0; t < HISTORY_TIERS; t++)
+        held += s.tiers[t].bytes;
+    size_t fixed = s.bytes - held;
+    history_limit(h, fixed + held); /* half of it for the windows */
+    history_tick(h, (W0 + 30) * 10);
+    size_t left = slots(h, HISTORY_WINDOW);
+    check_true(left < 30 && left > 10);
+    history_stats(h, &s);
+    check_u64(s.bytes, graves); /* all are still there */
+    for (unsigned i = 0; i < 5; i++)
+        history_tick(h, (W0 + 30) * 10);
+    check_u64(slots(h, HISTORY_WINDOW), left);
+    work(h);
+    history_stats(h, &s);
+    check_true(s.bytes < graves);
+    check_u64(slots(h, HISTORY_WINDOW), left);
+    history_close(h);
+}
+
+/* Of `n` pairs of zones. */
+static void post_many(struct history *h, uint64_t window, unsigned n)
+{
+    static struct sheet s;
+    for (unsigned i = 0; i < n; i++) {
+        char name[16];
+        if (i % 15 == 0) {
+            snprintf(name, sizeof(name), "o%u", i / 15);
+            sheet_init(&s, name, name, window);
+        }
+        snprintf(name, sizeof(name), "t%u", i);
+        struct frame_cell *c = cell(&s, target(&s, name, name), 0, 0);
+        c->attempts = c->outcomes[OUTCOME_OK] = 1;
+        check_i64(hist_add(&c->series[SERIES_TOTAL], MS), 0);
+        if (i % 15 == 14 || i + 1 == n)
+            post(h, &s);
+    }
+}
+
+/* A quarter is for the tables of lines, so that there is room for time. */
+static void made_up_names_leave_room_for_time(void **state)
+{
+    (void)state;
+    struct history *h = open_with(1 << 18);
+    struct history_stats s;
+    tick(h, W0 + 1);
+    post_many(h, W0, 1024);
+    history_stats(h, &s);
+    check_u64(s.lines, 1024);
+    check_u64(s.dropped, 0);
+    history_close(h);
+
+    h = open_with(1 << 16); /* so many there are always */
+    tick(h, W0 + 1);
+    post_many(h, W0, 1500);
+    history_stats(h, &s);
+    check_u64(s.lines, 1024);
+    history_close(h);
+
+    h = open_with(1 << 18);
+    history_limit(h, 1 << 24); /* tables have the room of the beginning */
+    tick(h, W0 + 1);
+    post_many(h, W0, 1500);
+    history_stats(h, &s);
+    check_u64(s.lines, 1024);
+    check_u64(s.dropped, 1500 - 1024);
+    history_close(h);
+
+    h = open_with(1 << 20);
+    tick(h, W0 + 1);
+    post_many(h, W0, 1500);
+    history_stats(h, &s);
+    check_u64(s.lines, 1500);
     history_close(h);
 }
 
@@ -1117,6 +1234,9 @@ int main(void)
         cmocka_unit_test(broken_parts_take_nothing),
         cmocka_unit_test(numbers_outside_of_their_lists_are_refused),
         cmocka_unit_test(a_part_looks_like_this),
+        cmocka_unit_test(nothing_is_newer_than_a_clock_set_back),
+        cmocka_unit_test(waiting_to_be_freed_is_not_waiting_to_be_dropped),
+        cmocka_unit_test(made_up_names_leave_room_for_time),
     };
     return cmocka_run_group_tests_name("history", tests, NULL, NULL);
 }

@@ -312,6 +312,56 @@ static void many_events_are_remembered(void **state)
     net_fini(&net);
 }
 
+/* So many at once, then so many a second; the others are heard, not told. */
+static void what_is_told_on_is_bounded(void **state)
+{
+    (void)state;
+    static struct net net;
+    struct serf_intent is;
+    start(&net, 1);
+    for (uint64_t i = 0; i < 600; i++)
+        intend(&net, true, 1000 + i, "nobody");
+    check_u64(stats(&net).queue_items, 512);
+    net_run(&net, SEC);
+    uint64_t waiting = stats(&net).queue_items;
+    for (uint64_t i = 0; i < 600; i++)
+        intend(&net, true, 3000 + i, "nobody");
+    check_u64(stats(&net).queue_items - waiting, 64);
+    net_run(&net, 30 * SEC); /* told, and the allowance is back */
+    check_u64(stats(&net).queue_items, 0);
+    net_mark(&net);
+    intend(&net, true, 9000, "b"); /* heeded all the same */
+    check_true(net_member(&net, 0, "b")->is_leaving);
+    check_u64(stats(&net).queue_items, 1);
+    net_run(&net, 2 * SEC);
+    check_true(told(&net, 0, &is));
+    check_u64(is.ltime, 9000);
+    net_fini(&net);
+}
+
+/* 4096 places, four for each message: when its four are taken it counts as
+ * known, and in a minute it is new again. */
+static void what_cannot_be_remembered_is_not_told_on(void **state)
+{
+    (void)state;
+    static struct net net;
+    uint64_t told_on = 0;
+    start(&net, 1);
+    for (uint64_t round = 0; round < 20; round++) {
+        net_run(&net, 9 * SEC / 2); /* 288 may be told */
+        uint64_t waiting = stats(&net).queue_items;
+        for (uint64_t i = 0; i < 280; i++)
+            intend(&net, true, 1000 + 280 * round + i, "nobody");
+        told_on += stats(&net).queue_items - waiting;
+        if (round == 12) {
+            check_true(told_on < 280 * 13);
+            check_true(told_on > 280 * 10);
+        }
+    }
+    check_true(told_on < 280 * 20);
+    net_fini(&net);
+}
+
 static void our_messages_name_the_member_they_come_from(void **state)
 {
     (void)state;
@@ -562,6 +612,8 @@ int main(void)
         cmocka_unit_test(a_claim_to_a_name_is_reported_with_its_address),
         cmocka_unit_test(the_mark_of_ours_is_read_anew_with_each_change),
         cmocka_unit_test(any_number_of_events_dies_down),
+        cmocka_unit_test(what_is_told_on_is_bounded),
+        cmocka_unit_test(what_cannot_be_remembered_is_not_told_on),
     };
     return cmocka_run_group_tests_name("mesh_serf", tests, NULL, NULL);
 }

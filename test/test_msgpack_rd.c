@@ -134,7 +134,7 @@ static void booleans_and_nil_are_read(void **state)
     check_true(msgpack_rd_bool(&r));
     check_false(msgpack_rd_bool(&r));
     check_i64(msgpack_rd_peek(&r), MSGPACK_RD_NIL);
-    msgpack_rd_nil(&r);
+    msgpack_rd_skip(&r);
     check_i64(rd_end(&r), 0);
     check_i64(msgpack_rd_peek(&r), MSGPACK_RD_END);
 }
@@ -146,13 +146,10 @@ static void another_kind_than_expected_is_refused(void **state)
     static const uint8_t kinds[] = {0xc0, 0xc2, 0x01, 0xa0, 0xc4, 0x90, 0x80};
     for (size_t i = 0; i < sizeof(kinds); i++) {
         uint8_t data[2] = {kinds[i], 0};
-        for (size_t what = 0; what < sizeof(kinds); what++) {
+        for (size_t what = 1; what < sizeof(kinds); what++) {
             struct rd r = reader(data, 2);
             size_t len;
             switch (what) {
-            case 0:
-                msgpack_rd_nil(&r);
-                break;
             case 1:
                 msgpack_rd_bool(&r);
                 break;
@@ -393,7 +390,7 @@ static void check_same(struct rd *r, const msgpack_object *o)
     switch (o->type) {
     case MSGPACK_OBJECT_NIL:
         check_i64(msgpack_rd_peek(r), MSGPACK_RD_NIL);
-        msgpack_rd_nil(r);
+        msgpack_rd_skip(r);
         break;
     case MSGPACK_OBJECT_BOOLEAN:
         check_i64(msgpack_rd_peek(r), MSGPACK_RD_BOOL);

@@ -173,11 +173,18 @@ static struct span said(struct net *net, unsigned i, bool *by_stream)
     return e.data;
 }
 
-static void hear(struct net *net, unsigned i, const struct wr *w)
+static void hear_from(struct net *net, unsigned i, const struct addr *from,
+                      const struct wr *w)
 {
     check_i64(wr_err(w), 0);
-    check_true(spread_on_message(net->nodes[i].spread, net->now_ns,
+    check_true(spread_on_message(net->nodes[i].spread, net->now_ns, from,
                                  span_of(w->data, w->len)));
+}
+
+/* From where node 1 is, whoever it says it is. */
+static void hear(struct net *net, unsigned i, const struct wr *w)
+{
+    hear_from(net, i, net_address(net, 1), w);
 }
 
 static void put_id(struct wr *w, uint64_t id)
@@ -273,7 +280,7 @@ static void nothing_is_asked_for_twice_at_a_time(void **state)
         wr_init_fixed(&w, bytes, sizeof(bytes));
         put_comparison(&w, round ? "node-1" : "node-2", win);
         put_offer(&w, 777, 4);
-        hear(net, 0, &w);
+        hear_from(net, 0, net_address(net, round ? 1 : 2), &w);
         check_u64(spread_next(net->nodes[0].spread, &e), round != 1);
         check_u64(stats_of(net, 0).missing, 1);
         check_u64(e.member, round == 0 ? 3 : round == 1 ? 3 : 2);
@@ -302,7 +309,7 @@ static void what_is_on_its_way_is_bounded(void **state)
         put_comparison(&w, name, last_window(net));
         for (unsigned i = 0; i < 48; i++)
             put_offer(&w, 1000 * from + i, 8); /* 2 KiB each */
-        hear(net, 0, &w);
+        hear_from(net, 0, net_address(net, from), &w);
         if (spread_next(net->nodes[0].spread, &e)) /* head, then WANTs */
             asked += (e.data.len - 18) / 9;        /* of one id each */
     }
@@ -352,18 +359,114 @@ static void what_is_listed_is_not_offered(void **state)
     net_close(net);
 }
 
+/* node-1 wants a frame of node 0, says a message that comes from elsewhere:
+ * whoever sent it could aim 64 KiB at node-1 with every 40 bytes. */
+static void a_sender_is_believed_where_it_is_and_nowhere_else(void **state)
+{
+    (void)state;
+    struct net_config c = two;
+    c.n = 3;
+    struct net *net = net_open(&c);
+    struct spread *s = net->nodes[0].spread;
+    uint64_t win = last_window(net);
+    struct spread_effect e;
+    uint8_t bytes[100];
+    struct wr w;
+    check_i64(net_close_frame(net, 0, win, 1), 0);
+    wr_init_fixed(&w, bytes, sizeof(bytes));
+    put_comparison(&w, "node-1", win);
+    wr_u8(&w, 5); /* WANT */
+    wr_be16(&w, 1 + 5);
+    wr_u8(&w, 0);
+    put_id(&w, frames_hash("node-0", net->nodes[0].epoch_ms, win) >> 24);
+
+    struct addr mapped = {.family = ADDR_V6,
+                          .ip = {[10] = 0xff, 0xff, 10, 0, 0, 1}};
+    struct addr short_of = *net_address(net, 1);
+    short_of.ip[15] = 1;
+    const struct addr none = {.port = 7946};
+    const struct addr *const elsewhere[] = {
+        net_address(net, 2), net_address(net, 0), &mapped, &short_of, &none};
+    for (unsigned i = 0; i < 5; i++) {
+        hear_from(net, 0, elsewhere[i], &w);
+        check_false(spread_next(s, &e));
+        check_u64(stats_of(net, 0).strangers, i + 1);
+        check_u64(stats_of(net, 0).frames_out, 0);
+    }
+    struct addr port = *net_address(net, 1);
+    port.port = 40000;
+    hear_from(net, 0, &port, &w);
+    check_true(spread_next(s, &e));
+    check_u64(e.member, 2);
+    check_u64(stats_of(net, 0).strangers, 5);
+    check_u64(stats_of(net, 0).frames_out, 1);
+    net_close(net);
+}
+
+/* Nor one that gives a name that nobody has, or our own. */
+static void a_stranger_is_not_answered(void **state)
+{
+    (void)state;
+    struct net *net = net_open(&two);
+    struct spread_effect e;
+    uint8_t bytes[100];
+    struct wr w;
+    static const char *const names[] = {"node-7", "node", ""};
+    for (unsigned i = 0; i < 3; i++) {
+        wr_init_fixed(&w, bytes, sizeof(bytes));
+        put_comparison(&w, names[i], last_window(net));
+        put_offer(&w, 777, 4);
+        hear(net, 0, &w);
+        check_false(spread_next(net->nodes[0].spread, &e));
+        check_u64(stats_of(net, 0).strangers, i + 1);
+        check_u64(stats_of(net, 0).missing, 0);
+    }
+    const struct member *self = members_peek(net->members, MEMBERS_SELF);
+    wr_init_fixed(&w, bytes, sizeof(bytes));
+    put_comparison(&w, self->name, last_window(net));
+    put_offer(&w, 777, 4);
+    hear_from(net, 0, &self->addr, &w);
+    check_false(spread_next(net->nodes[0].spread, &e));
+    check_u64(stats_of(net, 0).strangers, 4);
+    net_close(net);
+}
+
+/* Frames say who made them, not who sends them. */
+static void frames_are_taken_from_wherever_they_come(void **state)
+{
+    (void)state;
+    struct net *net = net_open(&two);
+    const struct addr none = {0};
+    uint8_t bytes[4096];
+    struct wr w;
+    net_frame(net, "node-1", 1, last_window(net), 1);
+    wr_init_fixed(&w, bytes, sizeof(bytes));
+    put_header(&w, 2);
+    wr_varint(&w, 5);
+    wr_varint(&w, net->frame_len);
+    wr_bytes(&w, net->frame, net->frame_len);
+    hear_from(net, 0, &none, &w);
+    check_u64(stats_of(net, 0).added, 1);
+    check_u64(stats_of(net, 0).strangers, 0);
+    net_close(net);
+}
+
 static void other_versions_and_kinds_are_passed_over(void **state)
 {
     (void)state;
     struct net *net = net_open(&two);
     struct spread *s = net->nodes[0].spread;
+    const struct addr *from = net_address(net, 1);
     struct spread_effect e;
-    check_false(spread_on_message(s, net->now_ns, span_of("\xa1\x01\x01", 3)));
-    check_false(spread_on_message(s, net->now_ns, span_of("", 0)));
-    check_true(spread_on_message(s, net->now_ns, span_of("\xa0\x02\x01", 3)));
-    check_true(spread_on_message(s, net->now_ns, span_of("\xa0\x01\x07", 3)));
+    check_false(
+        spread_on_message(s, net->now_ns, from, span_of("\xa1\x01\x01", 3)));
+    check_false(spread_on_message(s, net->now_ns, from, span_of("", 0)));
+    check_true(
+        spread_on_message(s, net->now_ns, from, span_of("\xa0\x02\x01", 3)));
+    check_true(
+        spread_on_message(s, net->now_ns, from, span_of("\xa0\x01\x07", 3)));
     check_u64(stats_of(net, 0).unknown, 2);
-    check_true(spread_on_message(s, net->now_ns, span_of("\xa0\x01", 2)));
+    check_true(spread_on_message(s, net->now_ns, from, span_of("\xa0\x01", 2)));
     check_u64(stats_of(net, 0).broken, 1);
     check_false(spread_next(s, &e));
     net_close(net);
@@ -490,6 +593,52 @@ static void what_was_refused_is_not_asked_for_again(void **state)
     hear(net, 0, &w);
     check_false(spread_next(net->nodes[0].spread, &e));
     check_u64(stats_of(net, 0).missing, 0);
+    net_close(net);
+}
+
+/* For want of room: there may be some again. */
+static void what_found_no_room_is_asked_for_again_later(void **state)
+{
+    (void)state;
+    struct net *net = net_open(&two);
+    struct spread_effect e;
+    uint8_t bytes[200];
+    struct wr w;
+    uint64_t win = last_window(net);
+    for (unsigned i = 0; i < 4; i++) {
+        net_frame(net, "node-1", 100 + i, win, 1);
+        bring(net, 0);
+    }
+    net_frame(net, "node-1", 999, win, 1);
+    check_refused(net, SPREAD_FULL);
+    wr_init_fixed(&w, bytes, sizeof(bytes));
+    put_comparison(&w, "node-1", win);
+    put_offer(&w, frames_hash("node-1", 999, win) >> 24, 1);
+    hear(net, 0, &w);
+    check_false(spread_next(net->nodes[0].spread, &e));
+    net->now_ns += 5 * NET_S - 1;
+    hear(net, 0, &w);
+    check_false(spread_next(net->nodes[0].spread, &e));
+    net->now_ns += 1;
+    hear(net, 0, &w);
+    check_true(spread_next(net->nodes[0].spread, &e));
+    net_close(net);
+}
+
+/* Nobody has made frames in our name since we began but ourselves. */
+static void a_former_life_ended_before_this_one_began(void **state)
+{
+    (void)state;
+    struct net *net = net_open(&two);
+    uint64_t born = net_window(net), epoch = net->nodes[0].epoch_ms;
+    run_s(net, 120); /* twelve windows, which others may fill */
+    net_frame(net, "node-1", 1, born + FRAMES_AHEAD_MAX + 1, 1);
+    bring(net, 0);
+    net_frame(net, "node-0", epoch - 1, born + FRAMES_AHEAD_MAX, 1);
+    bring(net, 0);
+    check_u64(stats_of(net, 0).added, 2);
+    net_frame(net, "node-0", epoch - 1, born + FRAMES_AHEAD_MAX + 1, 1);
+    check_refused(net, SPREAD_FORGED);
     net_close(net);
 }
 
@@ -677,6 +826,75 @@ static void the_age_of_a_frame_counts(void **state)
     net_close(net);
 }
 
+/* No frame is a day old: what says so is, whatever it says. */
+static void the_age_of_a_frame_has_an_end(void **state)
+{
+    (void)state;
+    static const uint64_t ages_ms[] = {86400001, UINT64_MAX / 1000000 + 1,
+                                       UINT64_MAX - 1, UINT64_MAX};
+    struct net *net = net_open(&two);
+    uint64_t win = last_window(net);
+    for (unsigned i = 0; i < 4; i++) {
+        struct frames_item item;
+        net_frame(net, "node-1", 1 + i, win, 1);
+        bring(net, ages_ms[i]);
+        check_true(
+            frames_find(net->nodes[0].frames, "node-1", 1 + i, win, &item));
+        check_u64(net->now_ns - item.closed_ns, 86400 * NET_S);
+    }
+    check_all(net);
+    net_close(net);
+}
+
+static void step_clock(struct net *net, unsigned i, int64_t step_ms)
+{
+    net->nodes[i].skew_ms += step_ms;
+    spread_on_clock(net->nodes[i].spread, net->now_ns, net_unix_ms(net, i));
+}
+
+/* At once, without waiting for frames that show it. */
+static void a_step_of_our_clock_is_noticed_as_ours(void **state)
+{
+    (void)state;
+    struct net_config c = two;
+    c.n = 5;
+    struct net *net = net_open(&c);
+    live(net, 30);
+    check_true(is_near(stats_of(net, 3).own_offset_ms, 0));
+    step_clock(net, 3, 35000);
+    for (unsigned k = 0; k < 3; k++) {
+        check_true(is_near(offset_of(net, 3, net->nodes[k].name), 0));
+        check_false(spread_is_skewed(net->nodes[3].spread, net->nodes[k].name));
+    }
+    check_true(is_near(stats_of(net, 3).own_offset_ms, 35000));
+    check_true(spread_unix_ms(net->nodes[3].spread, net->now_ns) -
+                   net_unix_ms(net, 0) <
+               2500);
+    step_clock(net, 3, -35000);
+    check_true(is_near(stats_of(net, 3).own_offset_ms, 0));
+    net_close(net);
+}
+
+/* Slewing is not worth forgetting what the others' middle is. */
+static void a_clock_that_drifts_has_not_been_set(void **state)
+{
+    (void)state;
+    struct net_config c = two;
+    c.n = 5;
+    c.zones = 1;
+    struct net *net = net_open(&c);
+    net->nodes[3].skew_ms = 35000;
+    net_stop(net, 3);
+    net_start(net, 3);
+    live(net, 30);
+    int64_t before_ms = stats_of(net, 3).own_offset_ms;
+    step_clock(net, 3, 1000);
+    check_i64(stats_of(net, 3).own_offset_ms, before_ms);
+    step_clock(net, 3, 1001);
+    check_i64(stats_of(net, 3).own_offset_ms, before_ms + 1001);
+    net_close(net);
+}
+
 static void a_clock_that_was_put_right_is_trusted_again(void **state)
 {
     (void)state;
@@ -799,6 +1017,37 @@ static void who_comes_back_is_told_of_its_past(void **state)
 
 /* Every message of a lively exchange, cut short and with bits flipped: no
  * crash, no broken set, nothing taken that nobody made. */
+/* Looking at a window of a thousand frames costs; sixteen times is enough. */
+static void one_window_is_not_looked_at_for_ever(void **state)
+{
+    (void)state;
+    struct net *net = net_open(&two);
+    uint8_t bytes[2000];
+    struct wr w;
+    uint64_t win = last_window(net);
+    for (unsigned i = 0; i < 1024; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "gone-%u", i);
+        net_frame(net, name, 1, win, 1);
+        bring(net, 0);
+    }
+    check_u64(frames_count(net->nodes[0].frames), 1024);
+    wr_init_fixed(&w, bytes, sizeof(bytes));
+    put_comparison(&w, "node-1", win);
+    for (unsigned i = 0; i < 60; i++)
+        put_offer(&w, 1 + i, 1);
+    hear(net, 0, &w);
+    check_u64(stats_of(net, 0).missing, 16);
+    net->now_ns += NET_S; /* each comparison anew */
+    wr_init_fixed(&w, bytes, sizeof(bytes));
+    put_comparison(&w, "node-1", win);
+    for (unsigned i = 0; i < 60; i++)
+        put_offer(&w, 1001 + i, 1);
+    hear(net, 0, &w);
+    check_u64(stats_of(net, 0).missing, 32);
+    net_close(net);
+}
+
 static void broken_messages_do_no_harm(void **state)
 {
     (void)state;
@@ -821,13 +1070,13 @@ static void broken_messages_do_no_harm(void **state)
                 assert_non_null(copy);
                 memcpy(copy, e.data.data, e.data.len);
                 for (size_t len = 0; len < e.data.len; len++)
-                    net_deliver(net, 0, copy, len);
+                    net_deliver(net, 0, i, copy, len);
                 for (size_t bit = 0; bit < 8 * e.data.len; bit++) {
                     copy[bit / 8] ^= (uint8_t)(1u << bit % 8);
-                    net_deliver(net, 0, copy, e.data.len);
+                    net_deliver(net, 0, i, copy, e.data.len);
                     copy[bit / 8] ^= (uint8_t)(1u << bit % 8);
                 }
-                net_deliver(net, 0, copy, e.data.len);
+                net_deliver(net, 0, i, copy, e.data.len);
                 free(copy);
             }
         }
@@ -855,7 +1104,7 @@ static void random_bytes_do_no_harm(void **state)
         while (len-- > 0)
             wr_u8(&w, (uint8_t)(rng_below(&rng, 3) ? rng_below(&rng, 8)
                                                    : rng_next(&rng)));
-        net_deliver(net, 0, w.data, w.len);
+        net_deliver(net, 0, 1, w.data, w.len);
     }
     check_all(net);
     net_close(net);
@@ -913,6 +1162,9 @@ int main(void)
         cmocka_unit_test(one_member_is_asked_for_so_much_at_a_time),
         cmocka_unit_test(what_is_listed_is_not_offered),
         cmocka_unit_test(the_age_of_a_frame_counts),
+        cmocka_unit_test(a_sender_is_believed_where_it_is_and_nowhere_else),
+        cmocka_unit_test(a_stranger_is_not_answered),
+        cmocka_unit_test(frames_are_taken_from_wherever_they_come),
         cmocka_unit_test(other_versions_and_kinds_are_passed_over),
         cmocka_unit_test(unknown_sections_do_not_hide_known_ones),
         cmocka_unit_test(who_is_no_member_gets_no_answer),
@@ -931,6 +1183,12 @@ int main(void)
         cmocka_unit_test(broken_messages_do_no_harm),
         cmocka_unit_test(random_bytes_do_no_harm),
         cmocka_unit_test(a_greedy_member_is_bounded),
+        cmocka_unit_test(what_found_no_room_is_asked_for_again_later),
+        cmocka_unit_test(a_former_life_ended_before_this_one_began),
+        cmocka_unit_test(the_age_of_a_frame_has_an_end),
+        cmocka_unit_test(a_step_of_our_clock_is_noticed_as_ours),
+        cmocka_unit_test(a_clock_that_drifts_has_not_been_set),
+        cmocka_unit_test(one_window_is_not_looked_at_for_ever),
     };
     return cmocka_run_group_tests_name("spread", tests, NULL, NULL);
 }

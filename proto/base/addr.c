@@ -97,8 +97,18 @@ char *addr_format(const struct addr *a, char text[ADDR_TEXT_SIZE])
 
 bool addr_equal(const struct addr *a, const struct addr *b)
 {
-    return a->family == b->family && a->port == b->port &&
-           !memcmp(a->ip, b->ip, sizeof(a->ip));
+    return a->port == b->port && addr_same_ip(a, b);
+}
+
+bool addr_same_ip(const struct addr *a, const struct addr *b)
+{
+    return a->family == b->family && !memcmp(a->ip, b->ip, sizeof(a->ip));
+}
+
+bool addr_is_any(const struct addr *a)
+{
+    static const uint8_t zero[16];
+    return a->family != ADDR_NONE && !memcmp(a->ip, zero, sizeof(zero));
 }
 
 bool addr_is_loopback(const struct addr *a)
@@ -111,8 +121,7 @@ bool addr_is_loopback(const struct addr *a)
 
 bool addr_any_v4(const struct addr *a, struct addr *v4)
 {
-    static const uint8_t any[16];
-    if (a->family != ADDR_V6 || memcmp(a->ip, any, sizeof(any)) != 0)
+    if (a->family != ADDR_V6 || !addr_is_any(a))
         return false;
     *v4 = (struct addr){.family = ADDR_V4, .port = a->port};
     return true;

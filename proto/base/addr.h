@@ -33,6 +33,9 @@ char *addr_format(const struct addr *a, char text[ADDR_TEXT_SIZE]);
 char *addr_format_ip(const struct addr *a, char text[ADDR_TEXT_SIZE]);
 
 bool addr_equal(const struct addr *a, const struct addr *b);
+/* The same, but for the port. */
+bool addr_same_ip(const struct addr *a, const struct addr *b);
+bool addr_is_any(const struct addr *a);      /* 0.0.0.0, :: */
 bool addr_is_loopback(const struct addr *a); /* 127/8, ::1 */
 
 /* If `a` is "all addresses" of IPv6, which stands for both families, give

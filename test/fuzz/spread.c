@@ -77,6 +77,7 @@ static void drain(struct spread *s)
  * that is the input. */
 static void hear(struct spread *s, const uint8_t *data, size_t size)
 {
+    static const struct addr peer = {.family = ADDR_V4, .ip = {10, 0, 0, 2}};
     uint8_t bytes[4096];
     struct wr w;
     wr_init_fixed(&w, bytes, sizeof(bytes));
@@ -89,7 +90,7 @@ static void hear(struct spread *s, const uint8_t *data, size_t size)
     if (size > 0)
         wr_bytes(&w, data + 1, size - 1);
     if (!wr_err(&w))
-        (void)spread_on_message(s, START, span_of(w.data, w.len));
+        (void)spread_on_message(s, START, &peer, span_of(w.data, w.len));
     drain(s);
 }
 

@@ -211,12 +211,13 @@ void sim_frames_stop(struct sim *s, struct node *n)
     h->frames = NULL;
 }
 
-void sim_frames_on_user(struct sim *s, struct node *n, struct span message)
+void sim_frames_on_user(struct sim *s, struct node *n, const struct addr *from,
+                        struct span message)
 {
     struct holder *h = s->frames ? &s->frames->holders[n->index] : NULL;
     if (!h || !h->spread)
         return;
-    spread_on_message(h->spread, node_clock(n, s->now_ns), message);
+    spread_on_message(h->spread, node_clock(n, s->now_ns), from, message);
     carry_out(s, n, h);
 }
 

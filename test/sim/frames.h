@@ -20,7 +20,8 @@ void sim_frames_close(struct sim *s);
 void sim_frames_start(struct sim *s, struct node *n);
 void sim_frames_stop(struct sim *s, struct node *n);
 /* A message of ours came. */
-void sim_frames_on_user(struct sim *s, struct node *n, struct span message);
+void sim_frames_on_user(struct sim *s, struct node *n, const struct addr *from,
+                        struct span message);
 /* EV_SPREAD, EV_CLOSE, EV_LOOK */
 void sim_frames_on_event(struct sim *s, const struct event *e);
 void sim_frames_at_end(struct sim *s);

@@ -147,7 +147,7 @@ static void carry_out(struct sim *s, struct node *n,
         resolve(s, n, e);
         break;
     case MESH_USER:
-        sim_frames_on_user(s, n, e->data);
+        sim_frames_on_user(s, n, &e->from, e->data);
         break;
     case MESH_EVENT:
         on_event(s, n, e, call);
