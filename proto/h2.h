@@ -126,22 +126,31 @@ const uint8_t *h2_client_out(struct h2_client *c, size_t *len);
 /* ---- server ---- */
 
 struct h2_limits {
-    uint32_t streams_max;     /* 64: open at once */
-    uint32_t header_list_max; /* 16384 bytes */
-    uint32_t glitches_max;    /* 100: pings, settings, resets, empty frames
-                               * per connection before it is closed; each
-                               * request that is answered forgives four */
-    uint32_t body_max;        /* 4096 bytes kept per request */
+    uint32_t streams_max;       /* 64: open at once */
+    uint32_t header_list_max;   /* 16384 bytes */
+    uint32_t glitches_max;      /* 100: pings, settings, resets, empty frames
+                                 * per connection before it is closed; each
+                                 * request that is answered forgives four */
+    uint32_t body_max;          /* 4096 bytes kept per request */
+    uint32_t bodies_max;        /* of all requests together, 0: as many as there
+                                 * may be; who is beyond it is refused */
+    uint32_t authorization_max; /* 0: that header is not kept; else a request
+                                 * with two, or two hosts, is refused (400) */
+    /* Is this a path whose requests are shown before their end? NULL: no. */
+    bool (*is_streamed)(const char *path);
 };
 
 /* A request over these limits is answered inside and never shown: 413 (body),
  * 414 (path), 431 (headers), or with content-type application/grpc the status
- * RESOURCE_EXHAUSTED or, for the path, UNIMPLEMENTED. */
+ * RESOURCE_EXHAUSTED or, for the path, UNIMPLEMENTED; for 400 it is INTERNAL.
+ */
 
 extern const struct h2_limits h2_limits_default;
 
-/* One request as a server sees it, complete (END_STREAM received). */
-/* Longer texts are cut; none of them has a meaning when it fills its array. */
+/* One request as a server sees it: complete (END_STREAM received), or, on a
+ * streamed path, as soon as its header is. Longer texts are cut; none of them
+ * has a meaning when it fills its array. An authorization that is too long is
+ * a header that is (431). */
 struct h2_server_request {
     int32_t stream_id;
     char method[16];
@@ -151,7 +160,10 @@ struct h2_server_request {
     char te[16];
     char grpc_timeout[16]; /* text of the header, "" absent */
     char grpc_encoding[16];
-    const uint8_t *body; /* valid until the stream is answered */
+    char origin[64];
+    const char *authorization; /* valid as long as the stream; NULL: none */
+    bool is_streamed;          /* the body comes through h2_server_body() */
+    const uint8_t *body;       /* valid until the stream is answered */
     size_t body_len;
 };
 
@@ -206,6 +218,23 @@ int h2_server_more(struct h2_server *s, int32_t stream_id,
 
 /* Is this stream still open for an answer? */
 bool h2_server_is_open(const struct h2_server *s, int32_t stream_id);
+
+/* Of a streamed request: the bytes that have come and were not consumed yet,
+ * valid until the next call on the session; *is_end: no more will come. More
+ * than body_max that wait cost the stream. Of other streams: none. */
+const uint8_t *h2_server_body(const struct h2_server *s, int32_t stream_id,
+                              size_t *len, bool *is_end);
+/* The first n of them are done with. */
+void h2_server_consume(struct h2_server *s, int32_t stream_id, size_t n);
+
+/* Give a stream up: RST_STREAM(CANCEL). What waits in it is not sent. */
+void h2_server_cancel(struct h2_server *s, int32_t stream_id);
+
+/* Streams that are not closed, answered ones with unsent bytes included. */
+size_t h2_server_streams(const struct h2_server *s);
+
+/* The oldest stream whose request is not complete (nor shown), 0: none. */
+int32_t h2_server_incomplete(const struct h2_server *s);
 
 /* Queue GOAWAY(NO_ERROR): no new streams, open ones finish. A stream of
  * Watch has to be ended by the caller. */

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "proto/h2_session.h"
 
@@ -28,10 +29,13 @@ struct stream {
     struct stream *next;       /* of all */
     struct stream *next_ready; /* of those in the ready queue */
     struct h2_server_request request;
+    char *authorization; /* owned; what the request shows */
     struct wr body;
     uint32_t header_bytes;
     unsigned refusal;       /* HTTP status of an answer from inside, or 0 */
+    bool names_two_hosts;   /* that differ */
     bool has_headers;       /* complete, what follows are trailers */
+    bool is_complete;       /* END_STREAM has come */
     bool is_ready;          /* is in the ready queue */
     bool is_answered;       /* response HEADERS were submitted */
     bool is_ended;          /* and nothing will follow what is in `out` */
@@ -50,6 +54,7 @@ struct h2_server {
     int failed;   /* 0, ERR_BAD, ERR_TOOBIG, ERR_NOMEM */
     struct h2_walk walk;
     uint32_t glitches;
+    size_t body_bytes;      /* kept of all requests */
     uint32_t settings_acks; /* an ACK of ours is no glitch */
     struct stream *streams;
     struct stream *ready, **ready_end;
@@ -150,6 +155,13 @@ static void drop_ready(struct h2_server *s, struct stream *st)
     st->is_ready = false;
 }
 
+static void drop_body(struct h2_server *s, struct stream *st)
+{
+    s->body_bytes -= st->body.len;
+    wr_fini(&st->body);
+    wr_init_grow(&st->body, s->limits.body_max);
+}
+
 static void stream_close(struct h2_server *s, struct stream *st)
 {
     if (st->is_ready)
@@ -158,9 +170,10 @@ static void stream_close(struct h2_server *s, struct stream *st)
     while (*at != st)
         at = &(*at)->next;
     *at = st->next;
-    wr_fini(&st->body);
+    drop_body(s, st);
     wr_fini(&st->out);
     fields_fini(&st->trailers);
+    free(st->authorization);
     free(st);
 }
 
@@ -178,6 +191,12 @@ static void count_glitch(struct h2_server *s)
 {
     if (++s->glitches > s->limits.glitches_max)
         fail(s, ERR_TOOBIG, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+static void forgive(struct h2_server *s)
+{
+    s->glitches -=
+        s->glitches < GLITCHES_FORGIVEN ? s->glitches : GLITCHES_FORGIVEN;
 }
 
 /* ---- answers ---- */
@@ -310,9 +329,24 @@ int h2_server_more(struct h2_server *s, int32_t stream_id,
     int err = put_data(st, a);
     if (err)
         return err;
+    /* Clients measure the path with a PING for what they receive: what we
+     * chose to send pays for that. */
+    forgive(s);
     /* Fails if DATA is not deferred, which is as well: it goes on anyway. */
     err = nghttp2_session_resume_data(s->session, stream_id);
     return err == NGHTTP2_ERR_NOMEM ? ERR_NOMEM : 0;
+}
+
+static const char *grpc_status_of(unsigned refusal)
+{
+    switch (refusal) {
+    case 400:
+        return "13"; /* INTERNAL */
+    case 414:
+        return "12"; /* UNIMPLEMENTED */
+    default:
+        return "8"; /* RESOURCE_EXHAUSTED */
+    }
 }
 
 /* Answer from inside, without showing the request. A gRPC client looks for
@@ -320,10 +354,7 @@ int h2_server_more(struct h2_server *s, int32_t stream_id,
 static int refuse(struct h2_server *s, struct stream *st)
 {
     static const struct h2_field type = {"content-type", "application/grpc"};
-    struct h2_field status = {
-        "grpc-status",
-        st->refusal == 414 ? "12" : "8"}; /* UNIMPLEMENTED,
-                                           * RESOURCE_EXHAUSTED */
+    struct h2_field status = {"grpc-status", grpc_status_of(st->refusal)};
     bool is_grpc =
         strncmp(st->request.content_type, type.value, strlen(type.value)) == 0;
     struct h2_answer a = {
@@ -335,6 +366,7 @@ static int refuse(struct h2_server *s, struct stream *st)
         .is_trailers_only = true,
         .end = true,
     };
+    drop_body(s, st);
     int err = h2_server_respond(s, st->request.stream_id, &a);
     if (err == ERR_NOMEM)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
@@ -356,6 +388,12 @@ static int on_begin_headers(nghttp2_session *session,
                                                 st);
 }
 
+static bool is_text(const char *text, const uint8_t *value, size_t len)
+{
+    return strlen(text) == len &&
+           strncasecmp(text, (const char *)value, len) == 0;
+}
+
 static void keep_field(struct stream *st, const uint8_t *name, size_t n,
                        const uint8_t *value, size_t len)
 {
@@ -373,14 +411,39 @@ static void keep_field(struct stream *st, const uint8_t *name, size_t n,
         {"te", r->te, sizeof(r->te)},
         {"grpc-timeout", r->grpc_timeout, sizeof(r->grpc_timeout)},
         {"grpc-encoding", r->grpc_encoding, sizeof(r->grpc_encoding)},
+        {"origin", r->origin, sizeof(r->origin)},
     };
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
-        if (!h2_is_name(name, n, kept[i].name) || kept[i].to[0])
+        if (!h2_is_name(name, n, kept[i].name))
             continue;
+        if (kept[i].to[0]) {
+            if (kept[i].to == r->authority &&
+                !is_text(r->authority, value, len))
+                st->names_two_hosts = true;
+            continue;
+        }
         h2_copy_text(kept[i].to, kept[i].size, value, len);
         if (kept[i].to == r->path && len >= sizeof(r->path))
             st->refusal = 414;
     }
+}
+
+/* Only where somebody asks for it; a secret is not to lie about. */
+static int keep_authorization(const struct h2_server *s, struct stream *st,
+                              const uint8_t *value, size_t len)
+{
+    if (s->limits.authorization_max == 0)
+        return 0;
+    if (st->authorization || len > s->limits.authorization_max) {
+        st->refusal = st->authorization ? 400 : 431;
+        return 0;
+    }
+    st->authorization = malloc(len + 1);
+    if (!st->authorization)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    h2_copy_text(st->authorization, len + 1, value, len);
+    st->request.authorization = st->authorization;
+    return 0;
 }
 
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame,
@@ -402,9 +465,32 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame,
         s->failed = ERR_TOOBIG;
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
-    if (!st->has_headers)
-        keep_field(st, name, name_len, value, value_len);
+    if (st->has_headers)
+        return 0;
+    if (h2_is_name(name, name_len, "authorization"))
+        return keep_authorization(s, st, value, value_len);
+    keep_field(st, name, name_len, value, value_len);
+    /* Where it matters who asks: one host is looked at, another may be meant
+     * (RFC 9113 8.3.1). */
+    if (st->names_two_hosts && s->limits.authorization_max > 0)
+        st->refusal = 400;
     return 0;
+}
+
+static int reset(struct h2_server *s, struct stream *st, uint32_t code)
+{
+    st->is_ended = true;
+    if (st->is_ready)
+        drop_ready(s, st);
+    int err = nghttp2_submit_rst_stream(s->session, NGHTTP2_FLAG_NONE,
+                                        st->request.stream_id, code);
+    return err ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
+
+static size_t room_for_bodies(const struct h2_server *s)
+{
+    size_t max = s->limits.bodies_max;
+    return max > 0 ? max - s->body_bytes : SIZE_MAX;
 }
 
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
@@ -413,14 +499,32 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
     (void)session, (void)flags;
     struct h2_server *s = server_of(user_data);
     struct stream *st = find(s, stream_id);
-    if (!st || st->refusal)
+    if (!st || st->refusal || st->is_ended)
         return 0;
-    if (len > s->limits.body_max - st->body.len) {
+    if (len > s->limits.body_max - st->body.len || len > room_for_bodies(s)) {
         st->refusal = 413;
-        return refuse(s, st);
+        return st->is_answered ? reset(s, st, NGHTTP2_ENHANCE_YOUR_CALM)
+                               : refuse(s, st);
     }
     wr_bytes(&st->body, data, len);
-    return wr_err(&st->body) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+    if (wr_err(&st->body))
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    s->body_bytes += len;
+    return 0;
+}
+
+/* Its header is complete (`is_first`), or DATA or trailers have come. */
+static void show_request(struct h2_server *s, struct stream *st, bool is_first)
+{
+    if (is_first && s->limits.is_streamed &&
+        s->limits.is_streamed(st->request.path)) {
+        st->request.is_streamed = true;
+        push_ready(s, st);
+    } else if (st->is_complete && !st->request.is_streamed) {
+        st->request.body = st->body.data;
+        st->request.body_len = st->body.len;
+        push_ready(s, st);
+    }
 }
 
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame,
@@ -431,16 +535,17 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame,
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
     struct stream *st = find(s, frame->hd.stream_id);
-    if (!st || st->is_answered)
+    if (!st)
         return 0;
+    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
+        st->is_complete = true;
+    bool is_first = !st->has_headers;
     st->has_headers = true;
+    if (st->is_answered)
+        return 0;
     if (st->refusal)
         return refuse(s, st);
-    if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
-        st->request.body = st->body.data;
-        st->request.body_len = st->body.len;
-        push_ready(s, st);
-    }
+    show_request(s, st, is_first);
     return 0;
 }
 
@@ -462,8 +567,8 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame,
     /* RFC 9113 8.1: an answer before the request's end is followed by a
      * reset, so that the peer does not send the rest. */
     struct stream *st = find(s, hd->stream_id);
-    if (st && st->refusal && (hd->flags & NGHTTP2_FLAG_END_STREAM) &&
-        hd->type == NGHTTP2_HEADERS &&
+    if (st && (st->refusal || st->request.is_streamed) &&
+        (hd->flags & NGHTTP2_FLAG_END_STREAM) && hd->type == NGHTTP2_HEADERS &&
         nghttp2_session_get_stream_remote_close(session, hd->stream_id) == 0 &&
         nghttp2_submit_rst_stream(session, 0, hd->stream_id, NGHTTP2_NO_ERROR))
         return NGHTTP2_ERR_CALLBACK_FAILURE;
@@ -479,8 +584,7 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id,
     if (!st)
         return 0;
     if (code == NGHTTP2_NO_ERROR && st->is_ended && !st->refusal)
-        s->glitches -=
-            s->glitches < GLITCHES_FORGIVEN ? s->glitches : GLITCHES_FORGIVEN;
+        forgive(s);
     stream_close(s, st);
     return 0;
 }
@@ -660,6 +764,52 @@ bool h2_server_is_open(const struct h2_server *s, int32_t stream_id)
 {
     const struct stream *st = s->failed ? NULL : find(s, stream_id);
     return st && !st->is_ended;
+}
+
+const uint8_t *h2_server_body(const struct h2_server *s, int32_t stream_id,
+                              size_t *len, bool *is_end)
+{
+    const struct stream *st = s->failed ? NULL : find(s, stream_id);
+    bool is_there = st && st->request.is_streamed;
+    *len = is_there ? st->body.len : 0;
+    *is_end = !is_there || st->is_complete;
+    return *len > 0 ? st->body.data : NULL;
+}
+
+void h2_server_consume(struct h2_server *s, int32_t stream_id, size_t n)
+{
+    struct stream *st = s->failed ? NULL : find(s, stream_id);
+    if (!st || !st->request.is_streamed || n == 0)
+        return;
+    assert(n <= st->body.len);
+    st->body.len -= n;
+    s->body_bytes -= n;
+    memmove(st->body.data, st->body.data + n, st->body.len);
+}
+
+void h2_server_cancel(struct h2_server *s, int32_t stream_id)
+{
+    struct stream *st = s->failed ? NULL : find(s, stream_id);
+    if (st && reset(s, st, NGHTTP2_CANCEL))
+        s->failed = ERR_NOMEM;
+}
+
+size_t h2_server_streams(const struct h2_server *s)
+{
+    size_t n = 0;
+    for (const struct stream *st = s->streams; st; st = st->next)
+        n++;
+    return n;
+}
+
+int32_t h2_server_incomplete(const struct h2_server *s)
+{
+    int32_t oldest = 0; /* the list has the newest first */
+    for (const struct stream *st = s->streams; st; st = st->next) {
+        if (!st->is_complete && !st->is_answered && !st->request.is_streamed)
+            oldest = st->request.stream_id;
+    }
+    return oldest;
 }
 
 void h2_server_shutdown(struct h2_server *s)

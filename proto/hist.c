@@ -9,9 +9,8 @@
 #include "proto/base/err.h"
 
 /* 2^-20 s, the lower bound of bucket 0, is Prometheus' bound -320. */
-#define PROMETHEUS_OFFSET (-319)
-#define VARINT_MAX        10 /* bytes */
-#define LOWEST_NS         953u
+#define VARINT_MAX 10 /* bytes */
+#define LOWEST_NS  953u
 
 /* bounds_ns[i] = floor(10^9 * 2^((i + 1) / 16 - 20)), four rows an octave. To
  * check it by hand: the last of octave k = 0..25 is 10^9 * 2^(k - 19), and
@@ -141,11 +140,6 @@ unsigned hist_index(uint64_t ns)
             first = probe;
     }
     return first;
-}
-
-int hist_prometheus_offset(void)
-{
-    return PROMETHEUS_OFFSET;
 }
 
 static bool is_clamped(uint64_t ns)

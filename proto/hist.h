@@ -2,7 +2,7 @@
  *
  * Base-2 exponential, schema 4: sixteen buckets per octave, their bounds the
  * powers 2^(p/16) of one second, those of Prometheus native histograms. Our
- * bucket i is their bucket p = i + hist_prometheus_offset() and holds
+ * bucket i is their bucket p = i + HIST_PROMETHEUS_OFFSET and holds
  *
  *     2^((p-1)/16) s  <  value  <=  2^(p/16) s
  *
@@ -73,8 +73,8 @@ uint64_t hist_quantile(const struct hist *h, double q);
 uint64_t hist_bound_ns(unsigned index);
 /* The bucket of ns > 0. */
 unsigned hist_index(uint64_t ns);
-/* Schema-4 Prometheus index of our bucket 0 is hist_prometheus_offset(). */
-int hist_prometheus_offset(void);
+/* Schema-4 Prometheus index of our bucket 0. */
+#define HIST_PROMETHEUS_OFFSET (-319)
 
 void hist_encode(const struct hist *h, struct wr *w);
 /* Replaces *h. Returns 0, ERR_TRUNC, ERR_BAD or ERR_NOMEM; *h unchanged on

@@ -102,6 +102,18 @@ static void write_escaped(struct wr *w, uint8_t c)
     wr_printf(w, "\\u%04x", c);
 }
 
+/* Valid, but taken for the end of a line or a command by some that read line
+ * by line or show it on a terminal: U+0080 to U+009F, U+2028 and U+2029.
+ * Returns the code point to be escaped, or 0. */
+static unsigned unruly(const uint8_t *p, size_t n)
+{
+    if (n == 2 && p[0] == 0xc2 && p[1] < 0xa0)
+        return p[1];
+    if (n == 3 && p[0] == 0xe2 && p[1] == 0x80 && (p[2] & 0xfe) == 0xa8)
+        return 0x2000u + (p[2] & 0x3fu);
+    return 0;
+}
+
 static void write_string(struct wr *w, const char *text, size_t len)
 {
     const uint8_t *p = (const uint8_t *)text;
@@ -122,6 +134,8 @@ static void write_string(struct wr *w, const char *text, size_t len)
             wr_text(w, UTF8_REPLACEMENT);
         else if (n == 1)
             write_escaped(w, p[i]);
+        else if (unruly(p + i, n))
+            wr_printf(w, "\\u%04x", unruly(p + i, n));
         else
             wr_bytes(w, p + i, n);
         i += n ? n : bad;

@@ -1,9 +1,11 @@
 /* proto/json.h - writing JSON, append only.
  *
  * Commas and quotes are the writer's business; nesting is checked by assert.
- * Text is escaped; bytes that are not valid UTF-8 become U+FFFD. Numbers are
- * integers or finite doubles in shortest round-trip form; NaN and infinity
- * become null. Output goes to a struct wr, whose sticky error is the result.
+ * Text is escaped, control characters beyond ASCII and the line separators
+ * U+2028 and U+2029 included; bytes that are not valid UTF-8 become U+FFFD.
+ * Numbers are integers or finite doubles in shortest round-trip form; NaN and
+ * infinity become null. Output goes to a struct wr, whose sticky error is the
+ * result.
  *
  * Values at the top, outside any object or array, are written one after the
  * other; what stands between them (a newline, say) is the caller's.

@@ -191,7 +191,6 @@ static int open_seal(struct ml_stream_in *s)
         return fail_nomem(s);
     if (err)
         return fail(s, ML_DROP_SEAL);
-    s->is_opened = true;
     wr_fini(&s->raw);
 
     struct rd r;
@@ -458,11 +457,6 @@ int ml_stream_in_feed(struct ml_stream_in *s, const void *data, size_t len)
         at += used;
     }
     return 0;
-}
-
-bool ml_stream_in_is_authentic(const struct ml_stream_in *s)
-{
-    return !s->wire->keys || s->is_opened;
 }
 
 /* --- the message --------------------------------------------------------- */

@@ -49,7 +49,6 @@ struct ml_stream_in {
     struct ml_budget *budget;
     bool expects_label; /* this side accepted: the dialler sends the label */
     uint8_t state;      /* ml_stream.c's */
-    bool is_opened;     /* a key opened the seal */
     struct wr raw;      /* as received, without label header and seal header */
     struct wr clear;    /* opened */
     struct wr expanded; /* decompressed */
@@ -74,11 +73,6 @@ void ml_stream_in_fini(struct ml_stream_in *s);
  * budget) or an error, after which the reader only waits for fini: ERR_BAD with
  * .why set, ERR_NOMEM. */
 int ml_stream_in_feed(struct ml_stream_in *s, const void *data, size_t len);
-
-/* Has it opened a seal, if there is a key? Until then the peer is a stranger
- * and is told nothing. Without a key everybody counts as known, with one and
- * accepts_clear nobody does whose message came in the clear. */
-bool ml_stream_in_is_authentic(const struct ml_stream_in *s);
 
 /* The complete message, taken apart. All borrowed from the reader. */
 struct ml_stream_msg {

@@ -166,11 +166,6 @@ bool msgpack_rd_bool(struct rd *r)
     return expect(r, MSGPACK_RD_BOOL).arg;
 }
 
-void msgpack_rd_nil(struct rd *r)
-{
-    expect(r, MSGPACK_RD_NIL);
-}
-
 static const uint8_t *read_contents(struct rd *r, struct head h, size_t *len)
 {
     const uint8_t *p = NULL;

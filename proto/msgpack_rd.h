@@ -49,7 +49,6 @@ size_t msgpack_rd_map(struct rd *r);
 uint64_t msgpack_rd_uint(struct rd *r); /* ERR_BAD for a negative one */
 int64_t msgpack_rd_int(struct rd *r);   /* ERR_BAD above INT64_MAX */
 bool msgpack_rd_bool(struct rd *r);
-void msgpack_rd_nil(struct rd *r);
 
 /* Borrowed bytes, *len of them, without a final NUL; NULL on error. _str and
  * _bin take that family only, _bytes takes both (older writers know only

@@ -237,6 +237,7 @@ static struct tls *session_new(struct tls_context *c, const char *host)
     if (!t)
         return NULL;
     t->context = c;
+    c->n_refs++;
     memcpy(t->host, host, len);
     if (len > 1 && host[len - 1] == '.') /* the root is not in certificates */
         t->host[len - 1] = '\0';
@@ -304,6 +305,8 @@ struct tls *tls_accept(struct tls_context *c)
         tls_close(t);
         return NULL;
     }
+    if (c->unix_s)
+        t->now_s = c->unix_s();
     SSL_set_accept_state(t->ssl);
     check(t);
     return t;
@@ -317,6 +320,7 @@ void tls_close(struct tls *t)
     ERR_clear_error();
     free(t->out);
     free(t->error);
+    tls_context_close(t->context);
     free(t);
 }
 

@@ -13,15 +13,18 @@
  * On the client the Finished message and the first tls_write() leave in one
  * tls_out() piece, so that they travel in one segment.
  *
+ * A server may ask for client certificates: those that verify have names, see
+ * tls_peer_names().
+ *
  * Verification is never off unless asked for: chain and host name against
  * the context's CAs, or a pinned SHA-256 of the leaf certificate instead of
  * both. Chains that were verified once are remembered (by the bytes of the
  * whole chain, the name, and until the earliest notAfter), which saves the
  * signature checks; the proof that the peer holds the key is always made.
  *
- * Pure: certificate validity is judged at the unix time given to tls_open(),
- * CPU time comes from an injected function. OpenSSL draws its own randomness.
- * A context and its sessions belong to one thread.
+ * Pure: certificate validity is judged at the unix time that is given; CPU time
+ * comes from an injected function. OpenSSL draws its own randomness. A context
+ * and its sessions belong to one thread.
  */
 #ifndef PROTO_TLS_H
 #define PROTO_TLS_H
@@ -75,14 +78,24 @@ struct tls_server_config {
     const char *name;                 /* host name, for the self-signed one */
     uint64_t now_unix_s;              /* for the self-signed one's validity */
     uint64_t (*cpu_ns)(void);
+    /* PEM: ask clients for a certificate and verify one that is shown against
+     * these CAs. None is fine; one that does not verify fails the handshake.
+     * NULL: do not ask. */
+    const char *client_ca_file;
+    /* The wall clock in seconds, asked once per session, by which client
+     * certificates are judged. NULL: OpenSSL's own. */
+    uint64_t (*unix_s)(void);
+    bool prefers_http1; /* of clients that speak both; false: h2 */
 };
 
-/* ALPN: h2 and http/1.1, server's preference h2; none in common is a fatal
- * alert, none offered is fine: tls_alpn() is "" then, which means http/1.1.
- * No session tickets, no renegotiation. */
+/* ALPN: h2 and http/1.1, the server's preference counts; none in common is a
+ * fatal alert, none offered is fine: tls_alpn() is "" then, which means
+ * http/1.1. No session tickets, no renegotiation. */
 struct tls_context *tls_server_context(const struct tls_server_config *c,
                                        struct errmsg *msg);
-void tls_context_close(struct tls_context *c); /* NULL is allowed */
+/* Sessions that are still open keep it for as long as they need it, on the
+ * same thread. NULL is allowed. */
+void tls_context_close(struct tls_context *c);
 
 /* SHA-256 of the server context's leaf certificate (DER). */
 void tls_context_fingerprint(const struct tls_context *c,
@@ -153,6 +166,14 @@ const char *tls_alpn(const struct tls *t); /* "h2", "http/1.1", "" */
 int64_t tls_not_after_unix_s(
     const struct tls *t); /* peer leaf; 0 unknown,
                            * known even when verification failed */
+#define TLS_NAME_SIZE 129
+/* Of a server's session that is open: the subjectAltNames of the client's
+ * certificate, if it showed one and that was verified. DNS names come in lower
+ * case, URIs and email addresses as they are. Names that are not 1 to 128
+ * printable ASCII characters without blanks are left out, not cut. Returns how
+ * many were written, at most `max`. */
+size_t tls_peer_names(const struct tls *t, char names[][TLS_NAME_SIZE],
+                      size_t max);
 /* CPU time spent inside tls_handshake(), ns; 0 without cpu_ns. */
 uint64_t tls_cpu_ns(const struct tls *t);
 

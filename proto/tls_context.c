@@ -11,6 +11,7 @@
 #include <openssl/x509v3.h>
 
 #include "proto/base/addr.h"
+#include "proto/digest.h"
 
 /* The same on every OpenSSL: 3.5 would by default offer ML-KEM hybrids, with a
  * ClientHello of two packets and more arithmetic, and nodes on different
@@ -53,6 +54,7 @@ static struct tls_context *context_new(bool is_server, bool is_lean)
 
     if (!c)
         return NULL;
+    c->n_refs = 1;
     c->is_server = is_server;
     c->bio_method = tls_bio_method();
     c->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
@@ -115,12 +117,27 @@ static int take_fingerprint(struct tls_context *c, struct errmsg *msg)
 
 /* ---- client ---- */
 
+/* The system's file of CAs and its directory; neither has to be there. Not
+ * X509_STORE_set_default_paths(), which reads the directory once more by a
+ * loader of OSSL_STORE: when memory is short that one is freed twice (3.0). */
+static bool load_system(X509_STORE *store)
+{
+    X509_LOOKUP *file = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+    X509_LOOKUP *dir = X509_STORE_add_lookup(store, X509_LOOKUP_hash_dir());
+    if (!file || !dir)
+        return false;
+    (void)X509_LOOKUP_load_file(file, NULL, X509_FILETYPE_DEFAULT);
+    (void)X509_LOOKUP_add_dir(dir, NULL, X509_FILETYPE_DEFAULT);
+    ERR_clear_error();
+    return true;
+}
+
 static int load_trust(SSL_CTX *s, const char *ca_file, struct errmsg *msg)
 {
     /* The system's store is read by the process's library: its loaders use
      * decoders that the lean one lacks. */
     if (ca_file ? SSL_CTX_load_verify_file(s, ca_file) == 1
-                : X509_STORE_set_default_paths(SSL_CTX_get_cert_store(s)) == 1)
+                : load_system(SSL_CTX_get_cert_store(s)))
         return 0;
     explain(msg, "CA", ca_file ? ca_file : "store of the system");
     return ERR_BAD;
@@ -158,17 +175,20 @@ fail:
 
 /* ---- server ---- */
 
+/* The protocols, the preferred one first; both texts are of one length. */
+static const unsigned char h2_first[] = "\x02h2\x08http/1.1";
+static const unsigned char http1_first[] = "\x08http/1.1\x02h2";
+
 static int choose_alpn(SSL *ssl, const unsigned char **out,
                        unsigned char *out_len, const unsigned char *offered,
                        unsigned offered_len, void *arg)
 {
-    static const unsigned char ours[] = "\x02h2\x08http/1.1";
+    const unsigned char *ours = arg;
     unsigned char *chosen;
 
     (void)ssl;
-    (void)arg;
-    if (SSL_select_next_proto(&chosen, out_len, ours, sizeof(ours) - 1, offered,
-                              offered_len) != OPENSSL_NPN_NEGOTIATED)
+    if (SSL_select_next_proto(&chosen, out_len, ours, sizeof(h2_first) - 1,
+                              offered, offered_len) != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;
@@ -290,6 +310,30 @@ static int make_identity(SSL_CTX *s, const char *name, uint64_t now_unix_s,
     return err;
 }
 
+/* Ask clients for a certificate; none is fine, a bad one is not. */
+static int ask_clients(struct tls_context *c, const char *ca_file,
+                       struct errmsg *msg)
+{
+    SSL_CTX *s = c->ssl_ctx;
+    static const unsigned char id[] = "prober";
+    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(ca_file);
+
+    if (!names || SSL_CTX_load_verify_file(s, ca_file) != 1 ||
+        SSL_CTX_set_session_id_context(s, id, sizeof(id) - 1) != 1) {
+        sk_X509_NAME_pop_free(names, X509_NAME_free);
+        explain(msg, "client CA", ca_file);
+        return ERR_BAD;
+    }
+    /* Tells clients which of their certificates is wanted. */
+    SSL_CTX_set_client_CA_list(s, names);
+    /* Or libssl would complete our own chain from the clients' CAs. */
+    SSL_CTX_set_mode(s, SSL_MODE_NO_AUTO_CHAIN);
+    SSL_CTX_set_verify(s, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_cert_verify_callback(s, tls_verify_callback, c);
+    c->asks_clients = true;
+    return 0;
+}
+
 struct tls_context *tls_server_context(const struct tls_server_config *config,
                                        struct errmsg *msg)
 {
@@ -307,8 +351,13 @@ struct tls_context *tls_server_context(const struct tls_server_config *config,
         goto fail;
     if (take_fingerprint(c, msg))
         goto fail;
+    c->unix_s = config->unix_s;
+    if (config->client_ca_file && ask_clients(c, config->client_ca_file, msg))
+        goto fail;
     SSL_CTX_set_num_tickets(c->ssl_ctx, 0);
-    SSL_CTX_set_alpn_select_cb(c->ssl_ctx, choose_alpn, NULL);
+    SSL_CTX_set_alpn_select_cb(
+        c->ssl_ctx, choose_alpn,
+        (void *)(uintptr_t)(config->prefers_http1 ? http1_first : h2_first));
     ERR_clear_error();
     return c;
 
@@ -321,7 +370,7 @@ fail:
 
 void tls_context_close(struct tls_context *c)
 {
-    if (!c)
+    if (!c || --c->n_refs > 0)
         return;
     SSL_CTX_free(c->ssl_ctx);
     EVP_MD_CTX_free(c->digest);
@@ -344,51 +393,16 @@ uint64_t tls_context_verifications(const struct tls_context *c)
 
 /* ---- fingerprints as text ---- */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+_Static_assert(TLS_FINGERPRINT_SIZE == DIGEST_SIZE, "it is a digest");
+_Static_assert(TLS_FINGERPRINT_TEXT == DIGEST_TEXT_SIZE, "and looks like one");
 
 int tls_fingerprint_parse(const char *text, uint8_t out[TLS_FINGERPRINT_SIZE])
 {
-    uint8_t bytes[TLS_FINGERPRINT_SIZE];
-    const char *p = text;
-
-    if (strncasecmp(p, "sha256:", 7) != 0)
-        return ERR_BAD;
-    p += 7;
-    for (size_t i = 0; i < sizeof(bytes); i++) {
-        if (i > 0 && *p == ':')
-            p++;
-        int high = hex_value(p[0]);
-        int low = high < 0 ? -1 : hex_value(p[1]);
-        if (low < 0)
-            return ERR_BAD;
-        bytes[i] = (uint8_t)(high << 4 | low);
-        p += 2;
-    }
-    if (*p != '\0')
-        return ERR_BAD;
-    memcpy(out, bytes, sizeof(bytes));
-    return 0;
+    return digest_parse(text, out);
 }
 
 void tls_fingerprint_format(const uint8_t sha256[TLS_FINGERPRINT_SIZE],
                             char text[TLS_FINGERPRINT_TEXT])
 {
-    static const char digits[] = "0123456789abcdef";
-    char *p = text + 7;
-
-    memcpy(text, "sha256:", 7);
-    for (size_t i = 0; i < TLS_FINGERPRINT_SIZE; i++) {
-        *p++ = digits[sha256[i] >> 4];
-        *p++ = digits[sha256[i] & 15];
-    }
-    *p = '\0';
+    digest_format(sha256, text);
 }

@@ -31,6 +31,7 @@ struct tls_memory {
 };
 
 struct tls_context {
+    size_t n_refs; /* its maker's, and one of each session */
     SSL_CTX *ssl_ctx;
     BIO_METHOD *bio_method;
     EVP_MD *sha256;
@@ -39,7 +40,9 @@ struct tls_context {
     uint64_t n_verified; /* chains verified in full */
     struct tls_memory memory;
     uint8_t fingerprint[TLS_FINGERPRINT_SIZE];
+    uint64_t (*unix_s)(void); /* server: to judge clients by; or NULL */
     bool is_server;
+    bool asks_clients; /* for certificates */
     bool is_insecure;
 };
 
@@ -77,7 +80,8 @@ BIO_METHOD *tls_bio_method(void);
 void tls_message_callback(int is_sent, int version, int type, const void *data,
                           size_t len, SSL *ssl, void *arg);
 
-/* Installed by SSL_CTX_set_cert_verify_callback() on clients. */
+/* Installed by SSL_CTX_set_cert_verify_callback() on clients, and on servers
+ * that ask for certificates. */
 int tls_verify_callback(X509_STORE_CTX *x, void *context);
 /* The session that owns `ssl`. */
 struct tls *tls_of_ssl(const SSL *ssl);

@@ -289,9 +289,14 @@ static bool set_expectations(struct tls *t, X509_STORE_CTX *x)
 {
     X509_VERIFY_PARAM *p = X509_STORE_CTX_get0_param(x);
 
-    /* Purpose (server) and security level were set by libssl. Names count in
-     * subjectAltName only, and "f*.example" is no wildcard (RFC 9525). */
-    X509_VERIFY_PARAM_set_time(p, (time_t)t->now_s);
+    /* Purpose (that of the peer) and security level were set by libssl. Names
+     * count in subjectAltName only, and "f*.example" is no wildcard (RFC 9525).
+     */
+    bool has_time = !t->context->is_server || t->context->unix_s;
+    if (has_time)
+        X509_VERIFY_PARAM_set_time(p, (time_t)t->now_s);
+    if (t->context->is_server)
+        return true; /* who the client is, is for the caller to say */
     X509_VERIFY_PARAM_set_hostflags(p,
                                     X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
                                         X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
@@ -328,6 +333,55 @@ static bool judge_chain(struct tls *t, X509_STORE_CTX *x)
     explain(t, x);
     return false;
 }
+
+/* ---- names of clients ---- */
+
+/* Copy a name if it is fit to be compared and shown. */
+static bool take_name(const ASN1_IA5STRING *from, bool is_dns,
+                      char name[TLS_NAME_SIZE])
+{
+    const unsigned char *text = ASN1_STRING_get0_data(from);
+    int len = ASN1_STRING_length(from);
+
+    if (len < 1 || len >= TLS_NAME_SIZE)
+        return false;
+    for (int i = 0; i < len; i++) {
+        /* A NUL within a name has fooled others. */
+        if (text[i] <= 0x20 || text[i] >= 0x7f)
+            return false;
+        bool is_upper = is_dns && text[i] >= 'A' && text[i] <= 'Z';
+        name[i] = (char)(is_upper ? text[i] - 'A' + 'a' : text[i]);
+    }
+    name[len] = '\0';
+    return true;
+}
+
+size_t tls_peer_names(const struct tls *t, char names[][TLS_NAME_SIZE],
+                      size_t max)
+{
+    if (!t->context->asks_clients || !t->was_opened || t->state == TLS_FAILED ||
+        SSL_get_verify_result(t->ssl) != X509_V_OK)
+        return 0;
+    const X509 *leaf = SSL_get0_peer_certificate(t->ssl);
+    if (!leaf)
+        return 0;
+    GENERAL_NAMES *all =
+        X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
+    size_t n = 0;
+    for (int i = 0; n < max && i < sk_GENERAL_NAME_num(all); i++) {
+        const GENERAL_NAME *g = sk_GENERAL_NAME_value(all, i);
+        if (g->type == GEN_DNS)
+            n += take_name(g->d.dNSName, true, names[n]);
+        else if (g->type == GEN_URI)
+            n += take_name(g->d.uniformResourceIdentifier, false, names[n]);
+        else if (g->type == GEN_EMAIL)
+            n += take_name(g->d.rfc822Name, false, names[n]);
+    }
+    GENERAL_NAMES_free(all);
+    return n;
+}
+
+/* ---- called by libssl ---- */
 
 int tls_verify_callback(X509_STORE_CTX *x, void *context)
 {

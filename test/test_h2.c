@@ -1420,6 +1420,265 @@ static void shutdown_lets_open_streams_finish(void **state)
     h2_server_close(s);
 }
 
+/* ---- streamed requests, credentials ---- */
+
+static bool is_streamed(const char *path)
+{
+    return strcmp(path, "/streamed") == 0;
+}
+
+static const struct h2_limits streaming = {
+    .streams_max = 64,
+    .header_list_max = 16384,
+    .glitches_max = 100,
+    .body_max = 64,
+    .authorization_max = 16,
+    .is_streamed = is_streamed,
+};
+
+static void put_post(struct wr *w, uint32_t stream, const char *path)
+{
+    headers(w, 0, stream, ":method", "POST", ":scheme", "http", ":authority",
+            "b", ":path", path);
+}
+
+static size_t body_of(struct h2_server *s, int32_t id, bool *is_end)
+{
+    size_t len;
+    const uint8_t *body = h2_server_body(s, id, &len, is_end);
+    check_true((body != NULL) == (len > 0));
+    return len;
+}
+
+static void a_streamed_request_is_shown_with_its_header(void **state)
+{
+    (void)state;
+    struct h2_server *s = serve(&streaming);
+    struct wr w = script();
+    bool is_end;
+    put_post(&w, 1, "/streamed");
+    put_post(&w, 3, "/other");
+    put(&w, DATA, 0, 1, "abc");
+    check_i64(play_server(s, &w), 0);
+    check_i64(h2_server_incomplete(s), 3);
+    check_u64(h2_server_streams(s), 2);
+    const struct h2_server_request *r = h2_server_next(s);
+    check_true(r && r->stream_id == 1 && r->is_streamed);
+    check_u64(r->body_len, 0);
+    check_true(h2_server_next(s) == NULL);
+    check_u64(body_of(s, 1, &is_end), 3);
+    check_false(is_end);
+    h2_server_consume(s, 1, 2);
+    size_t len;
+    check_true(*h2_server_body(s, 1, &len, &is_end) == 'c' && len == 1);
+
+    struct h2_answer a = ok_answer;
+    a.end = false;
+    check_i64(h2_server_respond(s, 1, &a), 0);
+    w = script();
+    put(&w, DATA, END_STREAM, 1, "de");
+    put(&w, DATA, END_STREAM, 3, "x");
+    check_i64(play_server(s, &w), 0);
+    check_u64(body_of(s, 1, &is_end), 3);
+    check_true(is_end);
+    check_i64(h2_server_incomplete(s), 0);
+    r = h2_server_next(s);
+    check_true(r && r->stream_id == 3 && !r->is_streamed && r->body_len == 1);
+    check_u64(body_of(s, 3, &is_end), 0);
+    check_true(is_end);
+    check_u64(body_of(s, 5, &is_end), 0);
+    check_true(h2_server_next(s) == NULL);
+    h2_server_close(s);
+}
+
+static void a_streamed_request_without_a_body_is_shown_once(void **state)
+{
+    (void)state;
+    struct h2_server *s = serve(&streaming);
+    struct wr w = script();
+    bool is_end;
+    headers(&w, END_STREAM, 1, ":method", "POST", ":scheme", "http",
+            ":authority", "b", ":path", "/streamed");
+    check_i64(play_server(s, &w), 0);
+    check_i64(h2_server_next(s)->stream_id, 1);
+    check_true(h2_server_next(s) == NULL);
+    check_u64(body_of(s, 1, &is_end), 0);
+    check_true(is_end);
+    w = script();
+    put_post(&w, 3, "/streamed");
+    check_i64(play_server(s, &w), 0);
+    check_i64(h2_server_next(s)->stream_id, 3);
+    w = script();
+    put(&w, DATA, END_STREAM, 3, "x"); /* before it is answered */
+    check_i64(play_server(s, &w), 0);
+    check_true(h2_server_next(s) == NULL);
+    h2_server_close(s);
+}
+
+/* As much as the limit may wait, again and again; one byte more may not. */
+static void what_waits_of_a_streamed_request_is_bounded(void **state)
+{
+    (void)state;
+    for (int answered = 0; answered < 2; answered++) {
+        struct h2_server *s = serve(&streaming);
+        static const uint8_t body[64];
+        struct wr w = script();
+        struct h2_answer a = ok_answer;
+        bool is_end;
+        a.end = false;
+        put_post(&w, 1, "/streamed");
+        check_i64(play_server(s, &w), 0);
+        check_true(h2_server_next(s) != NULL);
+        if (answered)
+            check_i64(h2_server_respond(s, 1, &a), 0);
+        for (int i = 0; i < 10; i++) {
+            w = script();
+            put_frame(&w, DATA, 0, 1, body, sizeof(body));
+            check_i64(play_server(s, &w), 0);
+            check_u64(body_of(s, 1, &is_end), 64);
+            h2_server_consume(s, 1, i < 9 ? 64 : 0);
+        }
+        drain_server(s);
+        w = script();
+        put(&w, DATA, 0, 1, "x");
+        check_i64(play_server(s, &w), 0);
+        size_t len;
+        const uint8_t *p = h2_server_out(s, &len);
+        check_i64(code_in(p, len, RST_STREAM),
+                  answered ? ENHANCE_YOUR_CALM : NO_ERROR);
+        size_t n;
+        unsigned flags;
+        check_true((find_frame(p, len, HEADERS, 0, &n, &flags) != NULL) ==
+                   !answered);
+        check_false(h2_server_is_open(s, 1));
+        h2_server_close(s);
+    }
+}
+
+static void an_early_end_of_a_streamed_answer_stops_the_peer(void **state)
+{
+    (void)state;
+    struct h2_server *s = serve(&streaming);
+    struct wr w = script();
+    struct h2_answer a = ok_answer;
+    static const struct h2_field trailer = {"grpc-status", "0"};
+    put_post(&w, 1, "/streamed");
+    check_i64(play_server(s, &w), 0);
+    drain_server(s);
+    a.trailers = &trailer;
+    a.n_trailers = 1;
+    check_i64(h2_server_respond(s, 1, &a), 0);
+    size_t len;
+    const uint8_t *p = h2_server_out(s, &len);
+    check_i64(code_in(p, len, RST_STREAM), NO_ERROR);
+    check_u64(h2_server_streams(s), 0);
+    h2_server_close(s);
+}
+
+static void a_stream_can_be_given_up(void **state)
+{
+    (void)state;
+    struct h2_server *s = serve(&streaming);
+    struct wr w = script();
+    put_get(&w, 1);
+    put_get(&w, 3);
+    check_i64(play_server(s, &w), 0);
+    drain_server(s);
+    h2_server_cancel(s, 3); /* before it was shown */
+    h2_server_cancel(s, 99);
+    check_i64(h2_server_next(s)->stream_id, 1);
+    check_true(h2_server_next(s) == NULL);
+    check_false(h2_server_is_open(s, 3));
+    check_i64(h2_server_more(s, 3, &ok_answer), ERR_CLOSED);
+    size_t len;
+    const uint8_t *p = h2_server_out(s, &len);
+    check_i64(code_in(p, len, RST_STREAM), CANCEL);
+    check_u64(h2_server_streams(s), 1);
+    h2_server_close(s);
+}
+
+static void credentials_are_kept_where_they_are_wanted(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"", "Bearer 123456789",
+                                        "Bearer 1234567890"};
+    for (size_t i = 0; i < 3; i++) {
+        struct h2_server *s = serve(&streaming);
+        struct wr w = script();
+        headers(&w, END_STREAM, 1, ":method", "GET", ":scheme", "http",
+                ":authority", "b", ":path", "/", "authorization", texts[i],
+                "origin", "null");
+        check_i64(play_server(s, &w), 0);
+        const struct h2_server_request *r = h2_server_next(s);
+        check_true((r != NULL) == (i < 2)); /* the third is too long */
+        if (r) {
+            check_text(r->authorization, texts[i]);
+            check_text(r->origin, "null");
+        }
+        h2_server_close(s);
+
+        s = serve(NULL);
+        check_i64(play_server(s, &w), 0);
+        check_true(h2_server_next(s)->authorization == NULL);
+        h2_server_close(s);
+    }
+}
+
+/* As over HTTP/1.1: nobody is to look at one and mean another. */
+static void who_asks_is_said_once_where_it_is_wanted(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *value, *other, *more;
+        bool is_shown;
+    } cases[] = {
+        {"authorization", "Bearer x", "authorization", "Bearer x", false},
+        {"authorization", "", "authorization", "Bearer x", false},
+        {"host", "b", "te", "trailers", true},
+        {"host", "B", "te", "trailers", true},
+        {"host", "c", "te", "trailers", false},
+        {"host", "bb", "te", "trailers", false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct wr w = script();
+        headers(&w, END_STREAM, 1, ":method", "GET", ":scheme", "http",
+                ":authority", "b", ":path", "/", cases[i].name, cases[i].value,
+                cases[i].other, cases[i].more);
+        struct h2_server *s = serve(&streaming);
+        check_i64(play_server(s, &w), 0);
+        check_true((h2_server_next(s) != NULL) == cases[i].is_shown);
+        h2_server_close(s);
+
+        s = serve(NULL); /* a target has nobody to tell from others */
+        check_i64(play_server(s, &w), 0);
+        check_true(h2_server_next(s) != NULL);
+        h2_server_close(s);
+    }
+}
+
+static void what_is_sent_unasked_forgives_glitches(void **state)
+{
+    (void)state;
+    struct h2_server *s = serve(NULL);
+    struct wr w = script();
+    struct h2_answer a = ok_answer;
+    a.end = false;
+    put_get(&w, 1);
+    check_i64(play_server(s, &w), 0);
+    check_i64(h2_server_respond(s, 1, &a), 0);
+    for (int i = 0; i < 1000; i++) {
+        w = script();
+        for (int n = 0; n < 4; n++)
+            put(&w, PING, 0, 0, "12345678");
+        put(&w, WINDOW_UPDATE, 0, 0, "\0\0\0\x03");
+        put(&w, WINDOW_UPDATE, 0, 1, "\0\0\0\x03");
+        check_i64(play_server(s, &w), 0);
+        check_i64(h2_server_more(s, 1, &a), 0);
+        drain_server(s);
+    }
+    h2_server_close(s);
+}
+
 /* ---- both together ---- */
 
 /* Everything one side says, remembered, so that it can be replayed in other
@@ -1734,6 +1993,14 @@ int main(void)
         cmocka_unit_test(a_held_session_goes_on_for_ever),
         cmocka_unit_test(a_watch_streams_until_it_ends),
         cmocka_unit_test(flipped_bits_break_nothing),
+        cmocka_unit_test(a_streamed_request_is_shown_with_its_header),
+        cmocka_unit_test(a_streamed_request_without_a_body_is_shown_once),
+        cmocka_unit_test(what_waits_of_a_streamed_request_is_bounded),
+        cmocka_unit_test(an_early_end_of_a_streamed_answer_stops_the_peer),
+        cmocka_unit_test(a_stream_can_be_given_up),
+        cmocka_unit_test(credentials_are_kept_where_they_are_wanted),
+        cmocka_unit_test(who_asks_is_said_once_where_it_is_wanted),
+        cmocka_unit_test(what_is_sent_unasked_forgives_glitches),
         cmocka_unit_test(closing_nothing_is_allowed),
     };
     return cmocka_run_group_tests_name("h2", tests, NULL, NULL);

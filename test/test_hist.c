@@ -44,7 +44,7 @@ static void bounds_are_the_powers_of_two_to_a_sixteenth(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < HIST_BUCKETS; i++) {
-        int p = (int)i + hist_prometheus_offset();
+        int p = (int)i + HIST_PROMETHEUS_OFFSET;
         long double bound_ns = exp2l((long double)p / 16) * 1e9L;
         check_u64(hist_bound_ns(i), (uint64_t)bound_ns);
     }
@@ -55,12 +55,12 @@ static void one_second_is_in_prometheus_bucket_zero(void **state)
 {
     (void)state;
     /* Prometheus bucket 0 is (2^(-1/16), 1] s, bucket 16 ends at 2 s. */
-    check_i64((int)hist_index(SEC) + hist_prometheus_offset(), 0);
-    check_i64((int)hist_index(SEC + 1) + hist_prometheus_offset(), 1);
-    check_i64((int)hist_index(2 * SEC) + hist_prometheus_offset(), 16);
-    check_i64((int)hist_index(SEC / 2) + hist_prometheus_offset(), -16);
-    check_i64((int)hist_index(957603280) + hist_prometheus_offset(), -1);
-    check_i64((int)hist_index(957603281) + hist_prometheus_offset(), 0);
+    check_i64((int)hist_index(SEC) + HIST_PROMETHEUS_OFFSET, 0);
+    check_i64((int)hist_index(SEC + 1) + HIST_PROMETHEUS_OFFSET, 1);
+    check_i64((int)hist_index(2 * SEC) + HIST_PROMETHEUS_OFFSET, 16);
+    check_i64((int)hist_index(SEC / 2) + HIST_PROMETHEUS_OFFSET, -16);
+    check_i64((int)hist_index(957603280) + HIST_PROMETHEUS_OFFSET, -1);
+    check_i64((int)hist_index(957603281) + HIST_PROMETHEUS_OFFSET, 0);
 }
 
 static void a_bound_belongs_to_the_bucket_it_ends(void **state)

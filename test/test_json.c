@@ -138,13 +138,26 @@ static void control_characters_are_escaped(void **state)
     check_string("", 0, "\"\"");
 }
 
+/* Some take them for the end of a line, or for a terminal's command. */
+static void line_separators_and_c1_are_escaped(void **state)
+{
+    (void)state;
+    check_string("\xc2\x80\xc2\x85\xc2\x9b\xc2\x9f", 8,
+                 "\"\\u0080\\u0085\\u009b\\u009f\"");
+    check_string("\xe2\x80\xa8\xe2\x80\xa9", 6, "\"\\u2028\\u2029\"");
+}
+
 static void valid_utf8_passes_unchanged(void **state)
 {
     (void)state;
     static const char *const good[] = {
-        "\xc2\x80",         "\xdf\xbf",         "\xe0\xa0\x80",
-        "\xed\x9f\xbf",     "\xee\x80\x80",     "\xef\xbf\xbf",
-        "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "Z\xc3\xbcrich \xe2\x82\xac",
+        "\xc2\xa0",         "\xdf\xbf",
+        "\xe0\xa0\x80",     "\xe2\x80\xa7",
+        "\xe2\x80\xaa",     "\xe2\x81\xa8",
+        "\xe3\x80\xa8",     "\xc3\x80",
+        "\xed\x9f\xbf",     "\xee\x80\x80",
+        "\xef\xbf\xbf",     "\xf0\x90\x80\x80",
+        "\xf4\x8f\xbf\xbf", "Z\xc3\xbcrich \xe2\x82\xac",
     };
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         char want[32];
@@ -442,6 +455,7 @@ int main(void)
         cmocka_unit_test(values_at_the_top_stand_alone),
         cmocka_unit_test(nests_thirty_two_deep),
         cmocka_unit_test(control_characters_are_escaped),
+        cmocka_unit_test(line_separators_and_c1_are_escaped),
         cmocka_unit_test(valid_utf8_passes_unchanged),
         cmocka_unit_test(what_is_not_utf8_becomes_a_replacement),
         cmocka_unit_test(doubles_are_as_short_as_they_can_be),
