@@ -4,11 +4,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/base/rng.h"
+
 static void write_number(struct wr *w, unsigned long number)
 {
     char text[24];
     snprintf(text, sizeof(text), "%lu ", number);
     wr_text(w, text);
+}
+
+/* In short: 64 networks would make a long line. */
+static void write_policy(struct wr *w, const struct addr_policy *p)
+{
+    uint64_t hash = p != NULL;
+    for (size_t i = 0; p && i < p->n_networks; i++) {
+        const struct addr_network *n = &p->networks[i];
+        const uint8_t form[] = {n->base.family, n->prefix};
+        hash = hash_bytes(hash, form, sizeof(form));
+        hash = hash_bytes(hash, n->base.ip, sizeof(n->base.ip));
+    }
+    write_number(w, (unsigned long)hash);
+    write_number(w, p && p->allows_loopback);
 }
 
 void aim_write_how(const struct aim_want *want, struct wr *w)
@@ -20,7 +36,7 @@ void aim_write_how(const struct aim_want *want, struct wr *w)
     write_number(w, u->port);
     write_number(w, want->protocols);
     write_number(w, want->ip_first);
-    write_number(w, want->policy != NULL);
+    write_policy(w, want->policy);
     for (size_t i = 0; want->has_fingerprint && i < TLS_FINGERPRINT_SIZE; i++) {
         wr_u8(w, (uint8_t)hex[want->fingerprint[i] >> 4]);
         wr_u8(w, (uint8_t)hex[want->fingerprint[i] & 15]);
@@ -34,7 +50,32 @@ void aim_write_how(const struct aim_want *want, struct wr *w)
     wr_text(w, want->service ? want->service : "");
 }
 
-/* What a name stands for in the hosts file is as good as an address. */
+struct aim_policy *aim_policy_share(struct aim_policy *latest,
+                                    const struct addr_policy *policy)
+{
+    if (latest && addr_policy_equal(&latest->policy, policy)) {
+        latest->n_users++;
+        return latest;
+    }
+    struct aim_policy *p = calloc(1, sizeof(*p));
+    if (p)
+        *p = (struct aim_policy){.policy = *policy, .n_users = 1};
+    return p;
+}
+
+void aim_policy_release(struct aim_policy *p)
+{
+    if (p && --p->n_users == 0)
+        free(p);
+}
+
+static bool may_dial(const void *arg, const struct addr *a)
+{
+    return addr_policy_check(arg, a) == ADDR_ALLOWED;
+}
+
+/* What the URL and the hosts file give is known now, and refused at once; what
+ * a lookup gives is judged by the attempt. */
 static int check_address(const struct aim *a, const struct aim_want *want,
                          struct errmsg *msg)
 {
@@ -49,9 +90,23 @@ static int check_address(const struct aim *a, const struct aim_want *want,
     return ERR_BAD;
 }
 
+static int set_policy(struct aim *a, const struct addr_policy *policy,
+                      struct aim_policy *latest, struct errmsg *msg)
+{
+    if (!policy)
+        return 0;
+    a->policy = aim_policy_share(latest, policy);
+    if (!a->policy) {
+        errmsg_set(msg, "out of memory");
+        return ERR_NOMEM;
+    }
+    a->target.dial = (struct target_dial){may_dial, &a->policy->policy};
+    return 0;
+}
+
 struct aim *aim_open(const struct aim_want *want, struct tls_context *tls,
-                     const char *hosts, size_t hosts_len, int *err,
-                     struct errmsg *msg)
+                     const char *hosts, size_t hosts_len,
+                     struct aim_policy *latest, int *err, struct errmsg *msg)
 {
     size_t name_size = strlen(want->name) + 1;
     struct aim *a = calloc(1, sizeof(*a) + name_size);
@@ -75,7 +130,9 @@ struct aim *aim_open(const struct aim_want *want, struct tls_context *tls,
            sizeof(a->target.fingerprint));
     if (hosts)
         target_use_hosts(&a->target, hosts, hosts_len);
-    *err = check_address(a, want, msg);
+    *err = set_policy(a, want->policy, latest, msg);
+    if (!*err)
+        *err = check_address(a, want, msg);
     if (*err) {
         aim_close(a);
         return NULL;
@@ -88,5 +145,6 @@ void aim_close(struct aim *a)
     if (!a)
         return;
     target_fini(&a->target);
+    aim_policy_release(a->policy);
     free(a);
 }

@@ -1,16 +1,29 @@
 #include <jansson.h>
 
+#include <string.h>
+
 #include "prober/cli_json.h"
+
+/* What is repeated of another's text goes to a terminal as it is. */
+static void make_plain(struct errmsg *msg)
+{
+    for (size_t n = 0; msg && msg->text[n]; n++) {
+        if (msg->text[n] < 0x20 || msg->text[n] > 0x7e)
+            msg->text[n] = '?';
+    }
+}
 
 struct json_t *cli_json_open(const char *text, size_t len, struct errmsg *msg)
 {
     json_error_t error;
     json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
 
-    if (!root)
-        errmsg_set(msg, "line %d column %d: %s", error.line, error.column,
-                   error.text);
-    return root;
+    if (root)
+        return root;
+    errmsg_set(msg, "line %d column %d: %s", error.line, error.column,
+               error.text);
+    make_plain(msg);
+    return NULL;
 }
 
 void cli_json_close(struct json_t *root)
@@ -48,6 +61,31 @@ const char *cli_json_text(const struct json_t *v)
     return json_string_value(v);
 }
 
+bool cli_json_integer(const struct json_t *v, int64_t *n)
+{
+    if (!json_is_integer(v))
+        return false;
+    *n = json_integer_value(v);
+    return true;
+}
+
+const char *cli_json_unknown_key(const struct json_t *object,
+                                 const char *const known[])
+{
+    /* The library has no walk over an object that is const. */
+    json_t *walked = (json_t *)(uintptr_t)object;
+    for (void *at = json_object_iter(walked); at;
+         at = json_object_iter_next(walked, at)) {
+        const char *key = json_object_iter_key(at);
+        size_t i = 0;
+        while (known[i] && strcmp(known[i], key) != 0)
+            i++;
+        if (!known[i])
+            return key;
+    }
+    return NULL;
+}
+
 const char *cli_json_text_of(const struct json_t *object, const char *key,
                              const char *otherwise)
 {
@@ -73,6 +111,47 @@ bool cli_json_bool_of(const struct json_t *object, const char *key)
     return json_is_true(json_object_get(object, key));
 }
 
+bool cli_json_scalar(const struct json_t *v, struct wr *w)
+{
+    if (json_is_string(v))
+        wr_text(w, json_string_value(v));
+    else if (json_is_integer(v))
+        wr_printf(w, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+    else if (json_is_real(v))
+        wr_printf(w, "%.6g", json_real_value(v));
+    else if (json_is_boolean(v))
+        wr_text(w, json_is_true(v) ? "true" : "false");
+    else if (json_is_null(v))
+        wr_text(w, "-");
+    else
+        return false;
+    return true;
+}
+
+/* jansson's iterators want what they do not change without a const. */
+static json_t *unlocked(const struct json_t *v)
+{
+    return (json_t *)(uintptr_t)v;
+}
+
+void cli_json_members_init(struct cli_json_members *m,
+                           const struct json_t *object)
+{
+    m->object = object;
+    m->at = json_object_iter(unlocked(object));
+}
+
+bool cli_json_members_next(struct cli_json_members *m, const char **key,
+                           const struct json_t **value)
+{
+    if (!m->at)
+        return false;
+    *key = json_object_iter_key(m->at);
+    *value = json_object_iter_value(m->at);
+    m->at = json_object_iter_next(unlocked(m->object), m->at);
+    return true;
+}
+
 void cli_json_error(const char *text, size_t len, struct errmsg *msg)
 {
     json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
@@ -80,10 +159,6 @@ void cli_json_error(const char *text, size_t len, struct errmsg *msg)
     const char *message = cli_json_text_of(error, "message", "");
 
     errmsg_set(msg, "%s", message);
-    /* It goes to a terminal as it is. */
-    for (size_t n = 0; msg->text[n]; n++) {
-        if (msg->text[n] < 0x20 || msg->text[n] > 0x7e)
-            msg->text[n] = '?';
-    }
+    make_plain(msg);
     json_decref(root);
 }

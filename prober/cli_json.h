@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/base/buf.h"
 #include "proto/base/err.h"
 
 struct json_t; /* opaque: one value of a document, and all below it */
@@ -28,6 +29,12 @@ size_t cli_json_count(const struct json_t *array); /* else 0 */
 const struct json_t *cli_json_at(const struct json_t *array, size_t i);
 const char *cli_json_text(const struct json_t *v); /* else NULL */
 
+/* A number without fraction or exponent; false: it is something else. */
+bool cli_json_integer(const struct json_t *v, int64_t *n);
+/* A key of the object that is none of `known` (ended by NULL), or NULL. */
+const char *cli_json_unknown_key(const struct json_t *object,
+                                 const char *const known[]);
+
 /* Members of an object. */
 const char *cli_json_text_of(const struct json_t *object, const char *key,
                              const char *otherwise);
@@ -37,6 +44,24 @@ uint64_t cli_json_u64_of(const struct json_t *object, const char *key);
 double cli_json_number_of(const struct json_t *object, const char *key);
 /* true, else false. */
 bool cli_json_bool_of(const struct json_t *object, const char *key);
+
+/* Write a text, a number, true, false or null as it is; false: it is none of
+ * these. */
+bool cli_json_scalar(const struct json_t *v, struct wr *w);
+
+/* The members of an object, one after the other; of what is no object there
+ * are none.
+ *
+ *     cli_json_members_init(&m, object);
+ *     while (cli_json_members_next(&m, &key, &value)) ...; */
+struct cli_json_members {
+    const struct json_t *object;
+    void *at;
+};
+void cli_json_members_init(struct cli_json_members *m,
+                           const struct json_t *object);
+bool cli_json_members_next(struct cli_json_members *m, const char **key,
+                           const struct json_t **value);
 
 /* The message of {"error":{"code":..,"message":..}}, fit for a terminal, or
  * "". */

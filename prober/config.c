@@ -9,9 +9,12 @@
 #include <unistd.h>
 
 #include "prober/config_bind.h"
+#include "prober/config_control.h"
 #include "prober/config_keys.h"
+#include "prober/config_place.h"
 #include "prober/config_value.h"
 #include "prober/config_yaml.h"
+#include "prober/file.h"
 #include "proto/base/buf.h"
 #include "proto/outcome.h"
 
@@ -40,18 +43,12 @@ static void complain(struct config_errors *e, const struct config_node *at,
     config_errors_add(e, at ? at->line : 0, at ? at->column : 0, "%s", text);
 }
 
-static bool is_any(const struct addr *a)
-{
-    static const uint8_t zero[16];
-    return memcmp(a->ip, zero, sizeof(zero)) == 0;
-}
-
 /* Would binding both fail? Port 0 never meets another. */
 static bool do_clash(const struct addr *a, const struct addr *b)
 {
     if (a->port != b->port || a->port == 0)
         return false;
-    return is_any(a) || is_any(b) || addr_equal(a, b);
+    return addr_is_any(a) || addr_is_any(b) || addr_equal(a, b);
 }
 
 static void check_listen(const struct config *c, const struct config_node *root,
@@ -214,6 +211,14 @@ static bool is_gossip_on(const struct config_node *root,
            has_variable("gossip", getenv_fn);
 }
 
+static bool is_control_set(const struct config_node *root,
+                           char *(*getenv_fn)(const char *))
+{
+    const char *value = getenv_fn("PROBER_CONTROL_LISTEN");
+    return (value && value[0]) ||
+           config_yaml_find(config_yaml_find(root, "control"), "listen");
+}
+
 static bool is_allowed(const struct config *c, const struct addr *a)
 {
     for (size_t i = 0; i < c->gossip.n_allow; i++) {
@@ -239,7 +244,7 @@ static int warn_of_gossip(struct config *c)
         err = warn(c, "gossip.accept_plaintext is true",
                    ": gossip in the clear is believed as well; take it out "
                    "when all nodes have keys");
-    if (!err && !is_any(told) && !is_allowed(c, told))
+    if (!err && !addr_is_any(told) && !is_allowed(c, told))
         err = warn(c, "gossip.allow does not contain this node's own address",
                    ": nodes with the same list will not take it in");
     return err;
@@ -253,8 +258,10 @@ static int finish(struct config *c, const struct config_node *root,
     check_listen(c, root, e);
     check_gossip(c, root, e);
     check_tls(c, root, e);
+    config_control_check(c, root, e);
     int err = check_names(c, root, e);
-    if (!err && !e->n && strcmp(c->node.zone, "unknown") == 0)
+    if (!err && !e->n && strcmp(c->node.zone, "unknown") == 0 &&
+        !c->node.zone_file[0])
         err = warn(c, "node.zone is not set", ": set it, or PROBER_NODE_ZONE");
     if (!err && !e->n)
         err = warn_of_gossip(c);
@@ -271,6 +278,7 @@ static int bind_all(struct config *c, const struct config_node *root,
         config_bind_map(&b, config_keys, root, c);
     config_bind_environment(&b, config_keys, c, getenv_fn);
     c->gossip.is_on = is_gossip_on(root, getenv_fn);
+    c->control.is_set = is_control_set(root, getenv_fn);
     return b.is_out_of_memory ? ERR_NOMEM : finish(c, root, e);
 }
 
@@ -324,29 +332,36 @@ static ssize_t read_file(const char *path, char *data, size_t size)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return ERR_SYS;
-    size_t len = 0;
-    ssize_t n = 0;
-    while (len < size) {
-        n = read(fd, data + len, size - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        len += (size_t)n;
-    }
+    ssize_t len = file_read_all(fd, data, size);
     int saved = errno;
     close(fd);
     errno = saved;
-    return n < 0 ? ERR_SYS : (ssize_t)len;
+    return len;
 }
 
-int config_load(const char *path, char *(*getenv_fn)(const char *),
+/* A zone that is said in the file or by a variable needs no other. */
+static int fill_place(struct config *c, const char *key, const char *path,
+                      char name[CONFIG_NAME_MAX + 1])
+{
+    struct errmsg why;
+    char what[128];
+    if (!path[0] || strcmp(name, "unknown") != 0 ||
+        !config_place_read(path, name, &why))
+        return 0;
+    snprintf(what, sizeof(what), "node.%s stays unknown: ", key);
+    return warn(c, what, why.text);
+}
+
+static int fill_places(struct config *c)
+{
+    int err = fill_place(c, "zone", c->node.zone_file, c->node.zone);
+    return err ? err
+               : fill_place(c, "region", c->node.region_file, c->node.region);
+}
+
+static int load(const char *path, char *(*getenv_fn)(const char *),
                 struct config **out, char **errors)
 {
-    *errors = NULL;
-    if (!path)
-        return config_parse("environment", "", 0, getenv_fn, out, errors);
-
     /* One byte more than allowed, so that too long a file is seen. */
     size_t size = CONFIG_BYTES_MAX + 1;
     char *data = malloc(size);
@@ -364,6 +379,18 @@ int config_load(const char *path, char *(*getenv_fn)(const char *),
     return err;
 }
 
+int config_load(const char *path, char *(*getenv_fn)(const char *),
+                struct config **out, char **errors)
+{
+    *errors = NULL;
+    int err = path ? load(path, getenv_fn, out, errors)
+                   : config_parse("environment", "", 0, getenv_fn, out, errors);
+    if (err || !fill_places(*out))
+        return err;
+    config_free(*out);
+    return ERR_NOMEM;
+}
+
 void config_free(struct config *c)
 {
     if (!c)
@@ -373,7 +400,11 @@ void config_free(struct config *c)
     free(c->targets);
     free(c->peers);
     free(c->gossip.join);
+    free(c->control.users);
+    free(c->control.certificates);
+    free(c->control.hosts);
     free(c->control.allow);
+    free(c->control.dangerous);
     free(c->warnings);
     free(c);
 }
@@ -405,6 +436,18 @@ static bool is_service_variable(const char *name, size_t len)
            (port && port < name + len && (port[5] == '=' || port[5] == '_'));
 }
 
+/* What the commands that ask a node look at (docs/cli.md). */
+static bool is_command_variable(const char *name, size_t len)
+{
+    static const char *const names[] = {"PROBER_CONTROL", "PROBER_TOKEN_FILE"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strlen(names[i]) == len && !memcmp(name, names[i], len))
+            return true;
+    }
+    return false;
+}
+
 int config_warn_environment(struct config *c, char *const *environment)
 {
     for (; *environment; environment++) {
@@ -415,7 +458,8 @@ int config_warn_environment(struct config *c, char *const *environment)
         size_t len = (size_t)(end - name);
         char shown[CONFIG_SHOWN_SIZE];
         char copy[CONFIG_SHOWN_SIZE];
-        if (is_known_variable(name, len) || is_service_variable(name, len))
+        if (is_known_variable(name, len) || is_service_variable(name, len) ||
+            is_command_variable(name, len))
             continue;
         snprintf(copy, sizeof(copy), "%.*s", (int)(len < 63 ? len : 63), name);
         int err = warn(c, config_shown(copy, shown),

@@ -13,7 +13,8 @@
  *
  * The parts: config_yaml (text to tree), config_value (single values),
  * config_keys (the tables), config_bind (tables to structs), config_errors
- * (complaints); here are loading and the checks across keys.
+ * (complaints), config_control (is the control port safe?); here are loading
+ * and the other checks across keys.
  */
 #ifndef PROBER_CONFIG_H
 #define PROBER_CONFIG_H
@@ -36,6 +37,10 @@
 #define CONFIG_ALLOW_MAX     256
 #define CONFIG_PAIRS_MAX     64 /* mesh/topology.h */
 #define CONFIG_FULL_MESH_MAX 8192
+#define CONFIG_USERS_MAX     256 /* and certificates */
+#define CONFIG_HOSTS_MAX     64
+#define CONFIG_PORTS_MAX     64
+#define CONFIG_DANGEROUS_MAX 32
 #define CONFIG_NAME_MAX      128
 #define CONFIG_PATH_MAX      512
 #define CONFIG_LABEL_MAX     255 /* memberlist's */
@@ -67,12 +72,26 @@ struct config_target { /* targets: outside endpoints */
     char (*zones)[CONFIG_NAME_MAX + 1];
 };
 
+struct config_user { /* control.users: who may do what on a unix socket */
+    bool is_group;
+    char name[CONFIG_NAME_MAX + 1]; /* or digits: the id */
+    uint8_t role;                   /* enum role, prober/principals.h */
+};
+
+struct config_certificate {         /* control.certificates */
+    char name[CONFIG_NAME_MAX + 1]; /* a subjectAltName */
+    uint8_t role;
+};
+
 enum config_log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 struct config {
     struct {
         char name[CONFIG_NAME_MAX + 1];
         char zone[CONFIG_NAME_MAX + 1], region[CONFIG_NAME_MAX + 1];
+        /* Files whose first line is the zone or region, where that is not
+         * said otherwise: read by config_load(). "" : none */
+        char zone_file[CONFIG_PATH_MAX], region_file[CONFIG_PATH_MAX];
     } node; /* zone and region are "unknown" when not said */
     struct {
         /* All listen addresses: [::] means every address of both families
@@ -115,10 +134,32 @@ struct config {
         struct addr listen;
         uint32_t connections_max; /* default 128 */
     } api;
-    struct { /* checked and kept, without effect so far */
-        char listen[CONFIG_PATH_MAX]; /* "unix:/path" or "ip:port" */
-        size_t n_allow;
-        char (*allow)[CONFIG_ENDPOINT_SIZE]; /* networks, hosts, *.domain */
+    struct {
+        /* The file says where: then not being able to listen is an error of
+         * start-up; with the default path it is a warning. */
+        bool is_set;
+        char listen[CONFIG_PATH_MAX]; /* "unix:/path", "ip:port", or "off" */
+        uint32_t socket_mode;         /* 0600 (default) or 0660 */
+        char socket_group[CONFIG_NAME_MAX + 1]; /* "" : the process's */
+        bool is_insecure; /* plain TCP, on loopback, with tokens */
+        char tokens_file[CONFIG_PATH_MAX]; /* "" : none */
+        char client_ca[CONFIG_PATH_MAX];   /* PEM; "" : no client certs */
+        char audit_file[CONFIG_PATH_MAX];  /* "" : standard error */
+        size_t n_users, n_certificates;
+        struct config_user *users; /* on the unix socket */
+        struct config_certificate *certificates;
+        size_t n_hosts; /* further Host names accepted on TCP */
+        char (*hosts)[CONFIG_ENDPOINT_SIZE];
+        /* Targets: target_policy.h */
+        size_t n_allow, n_ports, n_dangerous;
+        char (*allow)[CONFIG_ENDPOINT_SIZE];     /* networks, hosts, *.domain */
+        uint16_t ports[CONFIG_PORTS_MAX];        /* none: 80, 443, 7443 */
+        char (*dangerous)[CONFIG_ENDPOINT_SIZE]; /* dangerously_allow */
+        bool runs_for_others;         /* executes what other nodes ask for */
+        uint32_t requests_per_minute; /* of one principal, default 10 */
+        uint32_t requests_max;        /* at once, default 128 */
+        uint32_t in_flight_max;       /* attempts at once, default 8 */
+        uint32_t target_per_s;        /* attempts to one address, default 10 */
     } control;
     struct {
         char certificate[CONFIG_PATH_MAX], key[CONFIG_PATH_MAX];

@@ -75,6 +75,43 @@ static void bind_allow(struct config_binder *b, const struct config_node *node,
     c->control.allow = items;
 }
 
+static void bind_dangerous(struct config_binder *b,
+                           const struct config_node *node, void *base)
+{
+    static const struct config_key item = {.scalar = config_value_single,
+                                           .size = CONFIG_ENDPOINT_SIZE};
+    struct config *c = base;
+    void *items = c->control.dangerous;
+    bind_texts(b, &item, node, CONFIG_DANGEROUS_MAX, &items,
+               &c->control.n_dangerous);
+    c->control.dangerous = items;
+}
+
+static void bind_hosts(struct config_binder *b, const struct config_node *node,
+                       void *base)
+{
+    static const struct config_key item = {.scalar = config_value_host,
+                                           .size = CONFIG_ENDPOINT_SIZE};
+    struct config *c = base;
+    void *items = c->control.hosts;
+    bind_texts(b, &item, node, CONFIG_HOSTS_MAX, &items, &c->control.n_hosts);
+    c->control.hosts = items;
+}
+
+static void bind_ports(struct config_binder *b, const struct config_node *node,
+                       void *base)
+{
+    static const struct config_key item = {.scalar = config_value_port,
+                                           .size = sizeof(uint16_t)};
+    struct config *c = base;
+    if (!config_bind_is_list(b, node, CONFIG_PORTS_MAX))
+        return;
+    /* None would mean the default ports, which is not what it says. */
+    if (node->kind == CONFIG_LIST && node->n == 0)
+        config_bind_complain(b, node, "must name at least one port");
+    c->control.n_ports = config_bind_scalars(b, &item, node, c->control.ports);
+}
+
 static void bind_servers(struct config_binder *b,
                          const struct config_node *node, void *base)
 {
@@ -240,6 +277,89 @@ static void bind_targets(struct config_binder *b,
     }
 }
 
+/* ---- who may use the control port -------------------------------------- */
+
+/* What both kinds of entry are read into; one of the two names is given. */
+struct user_entry {
+    char user[CONFIG_NAME_MAX + 1], group[CONFIG_NAME_MAX + 1];
+    uint8_t role;
+};
+
+static const struct config_key user_keys[] = {
+    {"user", config_value_name, AT(user_entry, user)},
+    {"group", config_value_name, AT(user_entry, group)},
+    {"role", config_value_role, AT(user_entry, role), .is_required = true},
+    {0},
+};
+
+static void bind_user(struct config_binder *b, const struct config_node *node,
+                      struct config_user *u)
+{
+    struct user_entry entry = {0};
+    config_bind_map(b, user_keys, node, &entry);
+    if (node->kind != CONFIG_MAP && node->kind != CONFIG_NULL)
+        return;
+    bool has_user = config_yaml_find(node, "user") != NULL;
+    u->is_group = config_yaml_find(node, "group") != NULL;
+    if (has_user == u->is_group)
+        config_bind_complain(b, node, "needs either a user or a group");
+    memcpy(u->name, u->is_group ? entry.group : entry.user, sizeof(u->name));
+    u->role = entry.role;
+}
+
+static const struct config_key certificate_keys[] = {
+    {"name", config_value_san, AT(config_certificate, name), .max = 122,
+     .is_required = true},
+    {"role", config_value_role, AT(config_certificate, role),
+     .is_required = true},
+    {0},
+};
+
+static void bind_users(struct config_binder *b, const struct config_node *node,
+                       void *base)
+{
+    struct config *c = base;
+    size_t path_len = b->path_len;
+    if (!config_bind_is_list(b, node, CONFIG_USERS_MAX) || node->n == 0 ||
+        c->control.users)
+        return;
+    c->control.users = calloc(node->n, sizeof(*c->control.users));
+    if (!c->control.users) {
+        b->is_out_of_memory = true;
+        return;
+    }
+    for (const struct config_node *n = node->first; n; n = n->next) {
+        config_bind_push_index(b, c->control.n_users);
+        struct config_user *u = &c->control.users[c->control.n_users++];
+        if (n->kind != CONFIG_BROKEN)
+            bind_user(b, n, u);
+        config_bind_pop(b, path_len);
+    }
+}
+
+static void bind_certificates(struct config_binder *b,
+                              const struct config_node *node, void *base)
+{
+    struct config *c = base;
+    size_t path_len = b->path_len;
+    if (!config_bind_is_list(b, node, CONFIG_USERS_MAX) || node->n == 0 ||
+        c->control.certificates)
+        return;
+    c->control.certificates = calloc(node->n, sizeof(*c->control.certificates));
+    if (!c->control.certificates) {
+        b->is_out_of_memory = true;
+        return;
+    }
+    for (const struct config_node *n = node->first; n; n = n->next) {
+        config_bind_push_index(b, c->control.n_certificates);
+        struct config_certificate *to =
+            &c->control.certificates[c->control.n_certificates++];
+        if (n->kind != CONFIG_BROKEN)
+            config_bind_map(b, certificate_keys, n, to);
+        config_bind_pop(b, path_len);
+    }
+}
+
 /* ---- tables ------------------------------------------------------------ */
 
 static const struct config_key node_keys[] = {
@@ -247,6 +367,8 @@ static const struct config_key node_keys[] = {
     {"zone", config_value_name, AT(config, node.zone), .fallback = "unknown"},
     {"region", config_value_name, AT(config, node.region),
      .fallback = "unknown"},
+    {"zone_file", config_value_path, AT(config, node.zone_file)},
+    {"region_file", config_value_path, AT(config, node.region_file)},
     {0},
 };
 
@@ -311,7 +433,31 @@ static const struct config_key api_keys[] = {
 static const struct config_key control_keys[] = {
     {"listen", config_value_control, AT(config, control.listen),
      .fallback = "unix:/run/prober/control.sock"},
+    {"socket_mode", config_value_mode, AT(config, control.socket_mode),
+     .fallback = "0600"},
+    {"socket_group", config_value_name, AT(config, control.socket_group)},
+    {"insecure", config_value_yes, AT(config, control.is_insecure),
+     .fallback = "false"},
+    {"tokens_file", config_value_path, AT(config, control.tokens_file)},
+    {"client_ca", config_value_path, AT(config, control.client_ca)},
+    {"audit_file", config_value_path, AT(config, control.audit_file)},
+    {"users", .bind = bind_users},
+    {"certificates", .bind = bind_certificates},
+    {"hosts", .bind = bind_hosts},
     {"allow", .bind = bind_allow},
+    {"ports", .bind = bind_ports},
+    {"dangerously_allow", .bind = bind_dangerous},
+    {"run_for_others", config_value_yes, AT(config, control.runs_for_others),
+     .fallback = "true"},
+    {"requests_per_minute", config_value_count,
+     AT(config, control.requests_per_minute), .min = 1, .max = 6000,
+     .fallback = "10"},
+    {"requests_max", config_value_count, AT(config, control.requests_max),
+     .min = 1, .max = 1024, .fallback = "128"},
+    {"in_flight_max", config_value_count, AT(config, control.in_flight_max),
+     .min = 1, .max = 1024, .fallback = "8"},
+    {"target_per_s", config_value_count, AT(config, control.target_per_s),
+     .min = 1, .max = 1000, .fallback = "10"},
     {0},
 };
 

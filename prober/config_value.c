@@ -6,6 +6,7 @@
 #include "prober/config.h"
 #include "proto/addr_policy.h"
 #include "proto/base/addr.h"
+#include "proto/digest.h"
 #include "proto/outcome.h"
 #include "proto/url.h"
 
@@ -260,15 +261,92 @@ int config_value_endpoint(const struct config_key *key, const char *text,
     return store_text(key, text, at, why);
 }
 
+static bool is_unix_socket(const char *text)
+{
+    static const char prefix[] = "unix:";
+    size_t n = sizeof(prefix) - 1;
+    return strlen(text) <= n + UNIX_PATH_MAX && is_path(text) &&
+           strncmp(text, prefix, n) == 0 && text[n] == '/';
+}
+
 int config_value_control(const struct config_key *key, const char *text,
                          bool is_quoted, void *at, struct errmsg *why)
 {
     (void)is_quoted;
     struct addr a;
-    bool is_unix = strncmp(text, "unix:/", 6) == 0 &&
-                   strlen(text + 5) <= UNIX_PATH_MAX && is_path(text);
-    if (!is_unix && (addr_parse(&a, text) || a.port == 0))
-        return refuse(why, text, "unix:/path or an address with a port");
+    if (!is_unix_socket(text) && strcmp(text, "off") != 0 &&
+        (addr_parse(&a, text) || a.port == 0))
+        return refuse(why, text,
+                      "unix:/path (at most 107 bytes), an address with a port, "
+                      "or off");
+    return store_text(key, text, at, why);
+}
+
+/* Written as the address is printed, so that the same are equal. */
+int config_value_single(const struct config_key *key, const char *text,
+                        bool is_quoted, void *at, struct errmsg *why)
+{
+    (void)is_quoted;
+    char shown[ADDR_TEXT_SIZE];
+    struct addr a;
+    if (addr_parse_ip(&a, text))
+        return refuse(why, text, "a single address: no network, no name");
+    return store_text(key, addr_format_ip(&a, shown), at, why);
+}
+
+int config_value_port(const struct config_key *key, const char *text,
+                      bool is_quoted, void *at, struct errmsg *why)
+{
+    (void)key;
+    int port = is_quoted ? ERR_BAD : parse_port(text);
+    if (port < 1)
+        return refuse(why, text, "a port, 1 to 65535 without quotes");
+    uint16_t value = (uint16_t)port;
+    memcpy(at, &value, sizeof(value));
+    return 0;
+}
+
+int config_value_mode(const struct config_key *key, const char *text,
+                      bool is_quoted, void *at, struct errmsg *why)
+{
+    (void)key;
+    (void)is_quoted;
+    bool is_shared = strcmp(text, "0660") == 0;
+    if (!is_shared && strcmp(text, "0600") != 0)
+        return refuse(why, text, "0600 or 0660");
+    uint32_t mode = is_shared ? 0660 : 0600;
+    memcpy(at, &mode, sizeof(mode));
+    return 0;
+}
+
+/* The names and numbers are those of enum role, which a test holds to. */
+int config_value_role(const struct config_key *key, const char *text,
+                      bool is_quoted, void *at, struct errmsg *why)
+{
+    static const char *const names[] = {"viewer", "runner", "prober", "admin"};
+    (void)key;
+    (void)is_quoted;
+    for (uint8_t i = 0; i < 4; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            uint8_t role = i + 1;
+            memcpy(at, &role, sizeof(role));
+            return 0;
+        }
+    }
+    return refuse(why, text, "viewer, runner, prober or admin");
+}
+
+int config_value_san(const struct config_key *key, const char *text,
+                     bool is_quoted, void *at, struct errmsg *why)
+{
+    (void)is_quoted;
+    size_t len = strlen(text);
+    for (const char *c = text; *c; c++)
+        len = *c > 0x20 && *c < 0x7f ? len : 0;
+    if (len == 0 || len > key->max)
+        return refuse(why, text,
+                      "a name as it stands in a certificate, at most 122 "
+                      "printable characters without blanks");
     return store_text(key, text, at, why);
 }
 
@@ -477,43 +555,13 @@ int config_value_protocols_word(const struct config_key *key, const char *text,
     return 0;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-/* "sha256:" and 64 hex digits; openssl's colons between bytes may stay. */
-static int parse_fingerprint(const char *text, uint8_t sum[32])
-{
-    if (strncmp(text, "sha256:", 7) != 0)
-        return ERR_BAD;
-    text += 7;
-    for (size_t i = 0; i < 32; i++) {
-        if (i && *text == ':')
-            text++;
-        int high = hex_digit(text[0]);
-        int low = high < 0 ? -1 : hex_digit(text[1]);
-        if (low < 0)
-            return ERR_BAD;
-        sum[i] = (uint8_t)(high << 4 | low);
-        text += 2;
-    }
-    return *text ? ERR_BAD : 0;
-}
-
 int config_value_fingerprint(const struct config_key *key, const char *text,
                              bool is_quoted, void *at, struct errmsg *why)
 {
     (void)key;
     (void)is_quoted;
     uint8_t sum[32];
-    if (parse_fingerprint(text, sum))
+    if (digest_parse(text, sum))
         return refuse(why, text, "sha256: and 64 hexadecimal digits");
     memcpy(at, sum, sizeof(sum));
     return 0;

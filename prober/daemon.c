@@ -1,6 +1,5 @@
 #include "prober/daemon.h"
 
-#include <assert.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -10,385 +9,29 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "mesh/frames.h"
-#include "mesh/history.h"
-#include "mesh/matrix.h"
-#include "prober/api.h"
-#include "prober/backfill_uv.h"
-#include "prober/census.h"
 #include "prober/cli.h"
 #include "prober/clock.h"
-#include "prober/config.h"
-#include "prober/env.h"
+#include "prober/daemon_private.h"
 #include "prober/footprint.h"
-#include "prober/gossip.h"
-#include "prober/httpd_uv.h"
 #include "prober/log.h"
-#include "prober/metrics.h"
-#include "prober/plane_uv.h"
+#include "prober/notify.h"
 #include "prober/process.h"
-#include "prober/roster.h"
-#include "prober/spread_uv.h"
-#include "prober/totals.h"
-#include "prober/window.h"
 
-#define SAMPLES_KEPT   1024
-#define DRAIN_MS       200 /* how often the plane's queues are looked at */
-#define HOUSEKEEP_MS   1000
-#define STALL_AFTER_NS UINT64_C(10000000000) /* no status: /livez fails */
-#define GRACE_NS       UINT64_C(4000000000)  /* for attempts in flight */
-#define LEAD_MAX_S     60 /* clock set back further: begin anew */
-#define NS_PER_S       UINT64_C(1000000000)
-#define WINDOW_NS      (FRAME_WINDOW_S * NS_PER_S)
-#define WORK_NS        UINT64_C(1000000)    /* of a turn, on the history */
-#define TAKE_MAX       512                  /* samples folded per turn */
-#define FOLLOW_NS      UINT64_C(500000000)  /* between looks at the members */
-#define CENSUS_NS      UINT64_C(1000000000) /* ages in the API are as old */
-#define LEAVE_NS       UINT64_C(3000000000) /* for the leave to be told */
-#define ORIGIN_SHARE   8 /* part of the memory for frames that one origin has */
-#define ORIGIN_EPOCHS  4 /* lives of a node within ten seconds */
-#define END_MS         200 /* for what is left when all is closed */
-
-/* The control plane: everything that runs on the main loop. */
-struct daemon {
-    uv_loop_t *loop;
-    struct config *config;
-    struct plane *plane;
-    struct addr_policy policy; /* on addresses that others named */
-    struct roster *roster;
-    struct gossip *gossip;        /* NULL: there is no mesh */
-    struct spread_uv *spread;     /* the same */
-    struct backfill_uv *backfill; /* the same */
-    struct api_mesh mesh;
-    struct httpd *httpd;
-    struct windows *windows;
-    struct totals *totals;
-    struct frames *frames;
-    struct history *history;
-    struct env *env;
-    struct api_source source;
-    struct metrics_source metrics;
-    struct plane_status status, status_at_cut;
-    struct frame_context context;
-    uint64_t env_at_ns;
-    uint64_t lag_p99_ns, in_flight; /* the most since the last context */
-    uint64_t window;                /* that the clock says is running */
-    uint64_t followed_ns;           /* when the members were looked at */
-    uint64_t stop_ns;               /* when the end began; 0: running */
-    bool is_follow_due;             /* a member has changed */
-    bool is_windows_due;            /* they do not know all targets yet */
-    bool is_set_due;                /* nor does the plane */
-    bool is_census_due;
-    bool is_plane_ending, is_plane_stopped;
-    int exit_code;
-    uv_timer_t drain_timer, housekeep_timer, work_timer, end_timer;
-    uv_signal_t terminate, interrupt, hangup;
-    size_t samples_lost;
-    struct wr encoded; /* of the frame being cut */
-    struct sample samples[SAMPLES_KEPT];
-};
-
-/* ---- samples in ---- */
-
-static void sample_names_of(void *arg, const struct sample *s,
-                            struct sample_names *out)
-{
-    const struct daemon *d = arg;
-    *out = (struct sample_names){.from_node = d->config->node.name,
-                                 .from_zone = d->config->node.zone};
-    const struct lineup_target *t =
-        lineup_find(plane_lineup(d->plane), s->target, s->target_gen);
-    if (!t)
-        return;
-    out->target = t->text;
-    out->to_node = t->name;
-    out->to_zone = t->zone;
-}
-
-/* Targets may go; those of the samples that can be asked for are kept. */
-static void keep_sample(struct daemon *d, const struct sample *s)
-{
-    struct api_source *source = &d->source;
-    struct lineup *lineup = plane_lineup(d->plane);
-    struct sample *place = &d->samples[source->samples_head];
-    struct lineup_target *of = lineup_find(lineup, s->target, s->target_gen);
-    struct lineup_target *before = NULL;
-    if (source->samples_count == SAMPLES_KEPT)
-        before = lineup_find(lineup, place->target, place->target_gen);
-    if (of)
-        lineup_keep(of);
-    if (before)
-        lineup_forget(lineup, before);
-    *place = *s;
-    source->samples_head = (source->samples_head + 1) % SAMPLES_KEPT;
-    if (source->samples_count < SAMPLES_KEPT)
-        source->samples_count++;
-    source->samples_total++;
-}
-
-static void count_sample(struct daemon *d, const struct sample *s)
-{
-    const struct lineup_target *t =
-        lineup_find(plane_lineup(d->plane), s->target, s->target_gen);
-    const char *zone =
-        t ? matrix_label(LEVEL_ZONE, t->name, t->zone, NULL) : NULL;
-    (void)totals_add(d->totals, zone, s, clock_now_ns()); /* counts that, too */
-}
-
-static void on_drain(uv_timer_t *timer);
-
-static void take_all(void *arg)
-{
-    struct daemon *d = arg;
-    struct sample s;
-    uint64_t now_unix_ns = clock_now_unix_ns();
-    int n = 0;
-    for (; n < TAKE_MAX && plane_take_sample(d->plane, &s); n++) {
-        keep_sample(d, &s);
-        if (d->totals)
-            count_sample(d, &s);
-        if (d->windows && windows_add(d->windows, &s, now_unix_ns))
-            d->samples_lost++; /* shown as dropped, like those of the queue */
-    }
-    while (plane_take_status(d->plane, &d->status)) {
-        if (d->status.lag_p99_ns > d->lag_p99_ns)
-            d->lag_p99_ns = d->status.lag_p99_ns;
-        if (d->status.in_flight > d->in_flight)
-            d->in_flight = d->status.in_flight;
-        d->status.queue_drops += d->samples_lost;
-    }
-    if (n == TAKE_MAX && !d->source.is_draining) /* go on in the next turn */
-        uv_timer_start(&d->drain_timer, on_drain, 0, DRAIN_MS);
-}
-
-/* ---- targets ---- */
-
-static size_t list_wants(const struct daemon *d, struct aim_want *wants)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < roster_count(d->roster); i++) {
-        const struct roster_entry *e = roster_get(d->roster, i);
-        if (!e->is_probed || n == LINEUP_TARGETS_MAX)
-            continue;
-        wants[n] = (struct aim_want){
-            .name = e->name,
-            .zone = e->zone,
-            .region = e->region,
-            .url = &e->url,
-            .service = e->service,
-            .protocols = e->protocols,
-            .ip_first = (uint8_t)d->config->probe.ip,
-            .has_fingerprint = e->has_fingerprint,
-            .policy = e->kind == ROSTER_MEMBER ? &d->policy : NULL,
-        };
-        memcpy(wants[n].fingerprint, e->fingerprint, sizeof(e->fingerprint));
-        n++;
-    }
-    return n;
-}
-
-/* Whose samples may come from now on. */
-static int set_window_targets(const struct daemon *d, struct windows *windows)
-{
-    const struct lineup *lineup = plane_lineup(d->plane);
-    size_t n = lineup_slots(lineup);
-    struct window_target *targets = calloc(n ? n : 1, sizeof(*targets));
-    if (!targets)
-        return ERR_NOMEM;
-    lineup_window_targets(lineup, targets);
-    int rc = windows_set_targets(windows, targets, n);
-    free(targets);
-    return rc;
-}
-
-static int set_targets(struct daemon *d, struct errmsg *msg)
-{
-    size_t n = roster_count(d->roster);
-    struct aim_want *wants = calloc(n ? n : 1, sizeof(*wants));
-    if (!wants)
-        return ERR_NOMEM;
-    int rc = plane_set_targets(d->plane, wants, list_wants(d, wants), msg);
-    free(wants);
-    d->is_set_due = rc && rc != ERR_BAD;
-    d->is_windows_due = true;
-    d->is_census_due = true;
-    return rc;
-}
-
-static void warn_of_too_many(const struct daemon *d)
-{
-    size_t n = 0;
-    char count[24];
-    for (size_t i = 0; i < roster_count(d->roster); i++)
-        n += roster_get(d->roster, i)->is_probed;
-    if (n <= LINEUP_TARGETS_MAX)
-        return;
-    snprintf(count, sizeof(count), "%zu", n - LINEUP_TARGETS_MAX);
-    log_event(LOG_WARN, "targets_left_out", "count", count, "reason",
-              "there are too many", NULL);
-}
-
-/* What could not be done now is tried again at the next look. */
-static void change_targets(struct daemon *d)
-{
-    warn_of_too_many(d);
-    struct errmsg msg = {{0}};
-    int rc = set_targets(d, &msg);
-    if (rc == ERR_BAD)
-        log_event(LOG_WARN, "target_left_out", "reason", msg.text, NULL);
-    else if (rc == ERR_NOMEM || rc == ERR_TOOBIG)
-        log_event(LOG_ERROR, "targets_not_changed", "reason", err_name(rc),
-                  NULL);
-}
-
-/* Have probing follow the members: soon after something was heard of them,
- * but not for each of a hundred that join at once. */
-static void follow(struct daemon *d, uint64_t now_ns)
-{
-    bool is_due = d->is_follow_due || d->is_set_due;
-    if (d->stop_ns || now_ns - d->followed_ns < (is_due ? FOLLOW_NS : NS_PER_S))
-        return;
-    d->followed_ns = now_ns;
-    d->is_follow_due = false;
-    if (d->gossip &&
-        roster_update(d->roster, gossip_members(d->gossip), now_ns))
-        d->is_set_due = true;
-    if (d->is_set_due)
-        change_targets(d);
-    if (d->is_windows_due && d->windows)
-        d->is_windows_due = set_window_targets(d, d->windows) != 0;
-}
-
-static void on_member_change(void *arg)
-{
-    struct daemon *d = arg;
-    d->is_follow_due = d->is_census_due = true;
-}
-
-/* ---- windows out ---- */
-
-static void sample_context(struct daemon *d)
-{
-    struct frame_context *c = &d->context;
-    uint64_t now_ns = clock_now_ns();
-    uint64_t elapsed_ns = now_ns - d->env_at_ns;
-    /* Of less than a second nothing can be said. */
-    env_sample(d->env, elapsed_ns < UINT64_C(1000000000) ? 0 : elapsed_ns, c);
-    d->env_at_ns = now_ns;
-    c->lag_p99_us = (int64_t)(d->lag_p99_ns / 1000);
-    c->missed_slots =
-        (int64_t)(d->status.missed_slots - d->status_at_cut.missed_slots);
-    c->queue_drops =
-        (int64_t)(d->status.queue_drops - d->status_at_cut.queue_drops);
-    c->in_flight_max = (int64_t)d->in_flight;
-    d->lag_p99_ns = d->in_flight = 0;
-    d->status_at_cut = d->status;
-}
-
-/* Folding and making slots of the history, a millisecond a turn. */
-static void on_work(uv_timer_t *timer)
-{
-    struct daemon *d = timer->data;
-    uint64_t start_ns = clock_now_ns();
-    while (history_work(d->history, HISTORY_STEP)) {
-        if (clock_now_ns() - start_ns < WORK_NS)
-            continue;
-        uv_timer_start(timer, on_work, 1, 0);
-        return;
-    }
-}
-
-/* A frame is new here, this node's or another's: the history takes it too. */
-static void on_frame(void *arg, const void *data, size_t len)
-{
-    struct daemon *d = arg;
-    (void)!history_add(d->history, data, len); /* it counts what it loses */
-    uv_timer_start(&d->work_timer, on_work, 0, 0);
-}
-
-/* Frames may have half of the memory, the history what they leave. */
-static void tick_stores(struct daemon *d, uint64_t now_unix_ns)
-{
-    uint64_t now_unix_s = now_unix_ns / 1000000000u;
-    if (d->spread) /* the mesh may know the time better */
-        now_unix_s = spread_uv_tick(d->spread, now_unix_ns);
-    else
-        frames_expire(d->frames, now_unix_s);
-    size_t frames = frames_bytes(d->frames);
-    history_limit(d->history, d->config->history.memory_bytes > frames
-                                  ? d->config->history.memory_bytes - frames
-                                  : 0);
-    history_tick(d->history, now_unix_s);
-    uv_timer_start(&d->work_timer, on_work, 0, 0);
-}
-
-static void cut_frame(struct daemon *d)
-{
-    wr_reset(&d->encoded);
-    int rc = windows_cut(d->windows, &d->context, &d->encoded);
-    if (!rc && d->spread)
-        rc = spread_uv_own(d->spread, d->encoded.data, d->encoded.len);
-    else if (!rc)
-        rc = frames_add(d->frames, d->encoded.data, d->encoded.len);
-    if (rc)
-        log_event(LOG_ERROR, "frame_lost", "reason", err_name(rc), NULL);
-    else
-        d->source.frames_cut++;
-}
-
-/* The second number of statm, in pages; -1 if there is none. */
-static int64_t resident_bytes(void)
-{
-    char text[128];
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (!f)
-        return -1;
-    const char *resident = fgets(text, sizeof(text), f);
-    fclose(f);
-    resident = resident ? strchr(resident, ' ') : NULL;
-    if (!resident)
-        return -1;
-    char *end;
-    long pages = strtol(resident, &end, 10);
-    return end == resident || pages < 0 ? -1 : pages * sysconf(_SC_PAGESIZE);
-}
-
-static struct windows *open_windows(const struct daemon *d)
-{
-    const struct config *c = d->config;
-    struct windows_config config = {
-        .origin = c->node.name,
-        .zone = c->node.zone,
-        .region = c->node.region,
-        .epoch_ms = clock_now_unix_ns() / 1000000u,
-    };
-    struct windows *windows = windows_open(&config);
-    if (windows && set_window_targets(d, windows)) {
-        windows_close(windows);
-        windows = NULL;
-    }
-    return windows;
-}
-
-/* A window number is never used twice, so after the clock was set far back
- * this node's frames would pause until it has caught up; a new epoch, as
- * after a restart, does not wait. */
-static void heed_clock(struct daemon *d, uint64_t now_unix_ns)
-{
-    if (windows_lead_s(d->windows, now_unix_ns) <= LEAD_MAX_S)
-        return;
-    struct windows *windows = open_windows(d);
-    if (!windows)
-        return; /* asked again in a second */
-    log_event(LOG_WARN, "clock_set_back", "effect", "a new epoch began", NULL);
-    windows_close(d->windows);
-    d->windows = windows;
-}
+#define DRAIN_MS     200 /* how often the plane's queues are looked at */
+#define HOUSEKEEP_MS 1000
+#define GRACE_NS     UINT64_C(4000000000) /* for attempts in flight */
+#define LEAVE_NS     UINT64_C(3000000000) /* for the leave to be told */
+#define END_MS       200 /* for what is left when all is closed */
+/* For one-off attempts in flight, of the time that the responder takes to say
+ * that it ends; the rest is for the summaries to be heard. */
+#define INQUIRIES_NS UINT64_C(600000000)
 
 /* ---- life ---- */
 
 /* A signal that comes again finds its handler gone: it is to wait, for ever,
- * instead of making a good end a bad one. No other thread runs by now. */
+ * instead of making a good end a bad one. Nobody else takes it: the measuring
+ * thread and those of libuv's pool, which may be there still, resolving a
+ * name, were made with all signals blocked. */
 static void hold_signals(void)
 {
     sigset_t set;
@@ -396,11 +39,11 @@ static void hold_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-/* What is left may be a name that is being resolved, for as long as it likes:
- * nobody waits for that. */
+/* What is left may be a name that a thread of the pool is resolving, for as
+ * long as it likes: nobody waits for that, not even exit() (daemon_run()). */
 static void on_end(uv_timer_t *timer)
 {
     uv_stop(timer->loop);
@@ -409,18 +52,13 @@ static void on_end(uv_timer_t *timer)
 static void close_all(struct daemon *d)
 {
     hold_signals();
+    control_port_close(&d->control);
     httpd_close(d->httpd);
-    d->source.spread = NULL;
-    spread_uv_close(d->spread);
-    d->spread = NULL;
-    d->source.backfill = NULL;
-    backfill_uv_close(d->backfill);
-    d->backfill = NULL;
-    gossip_close(d->gossip);
-    d->gossip = NULL;
+    d->httpd = NULL;
+    daemon_close_mesh(d);
     uv_close((uv_handle_t *)&d->drain_timer, NULL);
     uv_close((uv_handle_t *)&d->housekeep_timer, NULL);
-    uv_close((uv_handle_t *)&d->work_timer, NULL);
+    stores_close_handle(&d->stores);
     uv_close((uv_handle_t *)&d->terminate, NULL);
     uv_close((uv_handle_t *)&d->interrupt, NULL);
     uv_close((uv_handle_t *)&d->hangup, NULL);
@@ -428,8 +66,6 @@ static void close_all(struct daemon *d)
     uv_unref((uv_handle_t *)&d->end_timer);
 }
 
-/* The responder has told who probes us, and the mesh whoever listens; when
- * both are through with it, this is the end. */
 /* Do the others know, as far as they are to be told? */
 static bool is_leave_told(const struct daemon *d, uint64_t now_ns)
 {
@@ -439,13 +75,17 @@ static bool is_leave_told(const struct daemon *d, uint64_t now_ns)
 
 /* First the mesh is told, while probes are answered as ever: a member that has
  * left is not probed any more, so nobody counts a failure because of this
- * restart. NOT_SERVING is for all others, who have only that. */
+ * restart. NOT_SERVING is for all others, who have only that. When the
+ * responder has told them, and the mesh whoever listens, this is the end. */
 static void heed_end(struct daemon *d, uint64_t now_ns)
 {
     if (d->stop_ns && !d->is_plane_ending && is_leave_told(d, now_ns)) {
         d->is_plane_ending = true;
+        d->stop_inquiries_ns = now_ns + INQUIRIES_NS;
         plane_stop(d->plane, GRACE_NS);
     }
+    if (d->is_plane_ending && now_ns >= d->stop_inquiries_ns)
+        control_port_stop(&d->control);
     if (!d->is_plane_stopped)
         return;
     close_all(d);
@@ -462,6 +102,8 @@ static void on_plane_stopped(void *arg)
 
 static void begin_end(struct daemon *d)
 {
+    (void)notify_send("STOPPING=1\nSTATUS=draining");
+    control_port_drain(&d->control);
     d->stop_ns = clock_now_ns();
     d->source.is_draining = true;
     d->source.is_ready = false;
@@ -476,111 +118,88 @@ static void begin_end(struct daemon *d)
     heed_end(d, d->stop_ns);
 }
 
-static void on_terminate(uv_signal_t *handle, int number)
+void daemon_begin_end(struct daemon *d, const char *why)
 {
-    struct daemon *d = handle->data;
     if (d->stop_ns)
         return;
-    log_event(LOG_INFO, "draining", "signal",
-              number == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
+    log_event(LOG_INFO, "draining", "signal", why, NULL);
     begin_end(d);
+}
+
+static void on_terminate(uv_signal_t *handle, int number)
+{
+    daemon_begin_end(handle->data, number == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
 static void on_hangup(uv_signal_t *handle, int number)
 {
-    struct daemon *d = handle->data;
+    char *errors = NULL, *changed = NULL;
     (void)number;
-    if (d->gossip && !d->stop_ns)
-        gossip_reload_keys(d->gossip);
-    log_event(LOG_WARN, "reload_ignored", "reason",
-              "this version reads its configuration only at start, all but "
-              "the gossip keys",
-              NULL);
-}
-
-/* Everybody there is, for whoever asks. Kept if there is no memory for a new
- * one. */
-static int publish_nodes(struct daemon *d)
-{
-    struct census census = {.config = d->config, .roster = d->roster};
-    plane_address(d->plane, &census.responder);
-    if (d->gossip) {
-        gossip_describe(d->gossip, &d->mesh);
-        d->mesh.is_holding = roster_is_holding(d->roster);
-        census.members = gossip_members(d->gossip);
-        census.mesh = d->source.mesh = &d->mesh;
-    }
-    struct api_nodes *n =
-        census_take(&census, clock_now_ns(), clock_now_unix_ns());
-    if (!n)
-        return ERR_NOMEM;
-    api_source_set_nodes(&d->source, n);
-    d->is_census_due = false;
-    return 0;
-}
-
-/* Only when somebody asks: that is rarer than that members change. */
-static void refresh_nodes(void *arg)
-{
-    struct daemon *d = arg;
-    uint64_t made_ns = d->source.nodes ? api_nodes_made_ns(d->source.nodes) : 0;
-    if (d->is_census_due ||
-        (d->gossip && clock_now_ns() - made_ns >= CENSUS_NS))
-        (void)publish_nodes(d);
-}
-
-static void refresh_metrics(void *arg)
-{
-    struct daemon *d = arg;
-    process_read(&d->metrics.process);
-    httpd_stats(d->httpd, &d->metrics.api);
-    if (d->gossip)
-        d->metrics.refused = *members_counters(gossip_members(d->gossip));
+    /* It says in the log how that went. */
+    (void)daemon_reload(handle->data, &errors, &changed);
+    free(errors);
+    free(changed);
 }
 
 /* ---- time passes ---- */
 
-/* Looked at as often as samples are taken: the whole mesh waits for it. */
-static void cut_what_is_due(struct daemon *d)
+static void on_drain(uv_timer_t *timer);
+
+static void take_all(void *arg)
 {
-    uint64_t now_unix_ns = clock_now_unix_ns();
-    for (int i = 0; i < 2 && windows_due(d->windows, now_unix_ns); i++)
-        cut_frame(d);
+    struct daemon *d = arg;
+    bool has_more =
+        intake_take(&d->intake, d->stores.windows, clock_now_unix_ns());
+    if (has_more && !d->source.is_draining) /* go on in the next turn */
+        uv_timer_start(&d->drain_timer, on_drain, 0, DRAIN_MS);
+}
+
+static const struct members *members_of(const struct daemon *d)
+{
+    return d->gossip ? gossip_members(d->gossip) : NULL;
 }
 
 static void on_drain(uv_timer_t *timer)
 {
     struct daemon *d = timer->data;
+    uint64_t now_ns = clock_now_ns();
     take_all(d);
-    if (d->windows)
-        cut_what_is_due(d);
-    follow(d, clock_now_ns());
-    heed_end(d, clock_now_ns());
+    stores_cut(&d->stores, clock_now_unix_ns());
+    d->source.frames_cut = d->stores.frames_cut;
+    if (!d->stop_ns && follow_look(&d->follow, members_of(d), now_ns))
+        d->is_census_due = true;
+    heed_end(d, now_ns);
+}
+
+/* The service manager restarts us when the measuring thread is stuck, too: it
+ * hears of us only as long as /livez would say yes. */
+static void tell_manager(const struct daemon *d)
+{
+    uint64_t heard_ns = d->intake.status.updated_ns;
+    bool is_alive =
+        d->stop_ns || clock_now_ns() - heard_ns < d->source.stall_after_ns;
+    if (d->is_watched && heard_ns && is_alive)
+        (void)notify_send("WATCHDOG=1");
 }
 
 static void on_housekeep(uv_timer_t *timer)
 {
     struct daemon *d = timer->data;
-    uint64_t now_unix_ns = clock_now_unix_ns();
     take_all(d);
-    /* The surroundings of a window are those until its end; it is cut two
-     * seconds later. */
-    if (now_unix_ns / WINDOW_NS != d->window) {
-        d->window = now_unix_ns / WINDOW_NS;
-        sample_context(d);
-    }
-    heed_clock(d, now_unix_ns);
+    stores_tick(&d->stores, &d->intake, clock_now_unix_ns());
     if (d->gossip && gossip_is_name_taken(d->gossip) && !d->stop_ns) {
         d->exit_code = CLI_FAILED;
         begin_end(d);
     }
-    tick_stores(d, now_unix_ns);
-    d->source.memory_rss_bytes = resident_bytes();
-    if (!d->source.is_ready && d->status.updated_ns) {
+    control_port_tick(&d->control, clock_now_ns());
+    d->source.memory_rss_bytes = process_resident_bytes();
+    if (!d->source.is_ready && d->intake.status.updated_ns && !d->stop_ns) {
         d->source.is_ready = true;
         d->source.not_ready_reason = NULL;
         footprint_settle();
+        (void)notify_send("READY=1\nSTATUS=measuring");
     }
+    tell_manager(d);
     log_tick();
 }
 
@@ -589,91 +208,23 @@ static void on_housekeep(uv_timer_t *timer)
 static int open_targets(struct daemon *d, struct errmsg *msg)
 {
     gossip_policy(d->config, &d->policy);
-    d->roster = roster_open(d->config, &d->policy);
-    int rc = d->roster ? set_targets(d, msg) : ERR_NOMEM;
-    if (rc && rc != ERR_BAD)
-        errmsg_set(msg, "%s", err_name(rc));
-    return rc;
-}
-
-/* What an origin with a wrong clock says is about other windows than it means.
- */
-static bool is_usable(void *arg, const char *origin)
-{
-    const struct daemon *d = arg;
-    return !d->source.spread || !spread_is_skewed(d->source.spread, origin);
+    d->follow.config = d->config;
+    d->follow.policy = &d->policy;
+    d->follow.plane = d->plane;
+    d->follow.stores = &d->stores;
+    return follow_open(&d->follow, msg);
 }
 
 static int open_stores(struct daemon *d, struct errmsg *msg)
 {
-    const struct config *c = d->config;
-    struct frames_limits limits = {
-        .retention_s = c->history.retention_ns / 1000000000u,
-        .bytes_max = c->history.memory_bytes / 2,
-    };
-    if (c->gossip.is_on) { /* others are not to be driven out by one */
-        limits.origin_bytes_max = c->history.memory_bytes / ORIGIN_SHARE;
-        limits.epochs_max = ORIGIN_EPOCHS;
-    }
-    d->windows = open_windows(d);
-    d->totals = totals_open();
-    d->frames = frames_open(&limits);
-    struct history_config history = {
-        .bytes_max = c->history.memory_bytes / 2,
-        .seed = clock_now_unix_ns(), /* not known when names are made up */
-        .is_usable = is_usable,
-        .usable_arg = d,
-    };
-    d->history = history_open(&history);
-    d->env = env_open("", plane_thread_id(d->plane));
     d->source.cache = api_cache_open();
-    if (!d->windows || !d->totals || !d->frames || !d->history || !d->env ||
-        !d->source.cache || publish_nodes(d)) {
+    if (intake_init(&d->intake, d->config, d->plane, &d->source) ||
+        stores_open(&d->stores, d->config, d->plane) || !d->source.cache ||
+        daemon_publish_nodes(d)) {
         errmsg_set(msg, "out of memory");
         return ERR_NOMEM;
     }
-    frames_listen(d->frames, on_frame, d);
-    frames_expire(d->frames, clock_now_unix_ns() / 1000000000u);
-    history_tick(d->history, clock_now_unix_ns() / 1000000000u);
-    wr_init_grow(&d->encoded, FRAME_BYTES_MAX);
-    env_sample(d->env, 0, &d->context);
-    d->env_at_ns = clock_now_ns();
-    d->window = clock_now_unix_ns() / WINDOW_NS;
     return 0;
-}
-
-static void fill_source(struct daemon *d)
-{
-    const struct config *c = d->config;
-    struct api_source *s = &d->source;
-    s->node = c->node.name;
-    s->zone = c->node.zone;
-    s->region = c->node.region;
-    s->version = PROBER_VERSION;
-    s->start_ns = clock_now_ns();
-    s->start_unix_ns = clock_now_unix_ns();
-    s->frames = d->frames;
-    s->history = d->history;
-    s->history_max_bytes = c->history.memory_bytes;
-    s->retention_s = c->history.retention_ns / 1000000000u;
-    s->is_usable = is_usable;
-    s->usable_arg = d;
-    s->plane = &d->status;
-    s->context = &d->context;
-    s->not_ready_reason = "starting";
-    s->stall_after_ns = STALL_AFTER_NS;
-    s->samples = d->samples;
-    s->samples_size = SAMPLES_KEPT;
-    s->names = sample_names_of;
-    s->names_arg = d;
-    s->refresh = refresh_nodes;
-    s->refresh_arg = d;
-    d->metrics.totals = d->totals;
-    d->metrics.refresh = refresh_metrics;
-    d->metrics.refresh_arg = d;
-    s->metrics = &d->metrics;
-    s->now_ns = clock_now_ns;
-    s->now_unix_ns = clock_now_unix_ns;
 }
 
 /* Before all that can fail, so that close_all() may close them. */
@@ -681,12 +232,12 @@ static void init_handles(struct daemon *d)
 {
     uv_timer_init(d->loop, &d->drain_timer);
     uv_timer_init(d->loop, &d->housekeep_timer);
-    uv_timer_init(d->loop, &d->work_timer);
+    stores_init_handle(&d->stores, d->loop);
     uv_timer_init(d->loop, &d->end_timer);
     uv_signal_init(d->loop, &d->terminate);
     uv_signal_init(d->loop, &d->interrupt);
     uv_signal_init(d->loop, &d->hangup);
-    d->drain_timer.data = d->housekeep_timer.data = d->work_timer.data = d;
+    d->drain_timer.data = d->housekeep_timer.data = d;
     d->terminate.data = d->interrupt.data = d->hangup.data = d;
 }
 
@@ -710,7 +261,7 @@ static void raise_descriptor_limit(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void log_started(const struct daemon *d, const struct addr *api)
+static void log_started(const struct daemon *d)
 {
     char probe_text[ADDR_TEXT_SIZE], api_text[ADDR_TEXT_SIZE];
     char fingerprint[72], targets[24];
@@ -724,77 +275,38 @@ static void log_started(const struct daemon *d, const struct addr *api)
     log_event(LOG_INFO, "started", "version", PROBER_VERSION, "node",
               d->config->node.name, "zone", d->config->node.zone, "probe",
               addr_format(&listen, probe_text), "api",
-              addr_format(api, api_text), "targets", targets, "fingerprint",
+              addr_format(&d->api_listen, api_text), "targets", targets,
+              "fingerprint",
               d->config->probe.is_plaintext ? "none" : fingerprint, NULL);
 }
 
-static void on_mesh_message(void *arg, const struct addr *from,
-                            struct span message)
+static void drain(void *arg)
 {
-    struct daemon *d = arg;
-    if (d->backfill && backfill_uv_message(d->backfill, from, message))
-        return;
-    if (d->spread)
-        spread_uv_message(d->spread, from, message);
+    daemon_begin_end(arg, "control port");
 }
 
-static int open_spread(struct daemon *d, struct errmsg *msg)
+static int open_control(struct daemon *d, struct errmsg *msg)
 {
-    struct spread_uv_config c = {
+    struct control_port_config c = {
         .loop = d->loop,
         .config = d->config,
+        .roster = d->follow.roster,
         .gossip = d->gossip,
-        .frames = d->frames,
-    };
-    d->spread = spread_uv_open(&c);
-    if (!d->spread) {
-        errmsg_set(msg, "out of memory");
-        return ERR_NOMEM;
-    }
-    d->source.spread = spread_uv_spread(d->spread);
-    return 0;
-}
-
-static int open_backfill(struct daemon *d, struct errmsg *msg)
-{
-    struct backfill_uv_config c = {
-        .loop = d->loop,
-        .config = d->config,
-        .gossip = d->gossip,
-        .history = d->history,
-    };
-    d->backfill = backfill_uv_open(&c);
-    if (!d->backfill) {
-        errmsg_set(msg, "out of memory");
-        return ERR_NOMEM;
-    }
-    d->source.backfill = backfill_uv_backfill(d->backfill);
-    return 0;
-}
-
-static int open_gossip(struct daemon *d, struct errmsg *msg)
-{
-    char address[ADDR_TEXT_SIZE];
-    struct addr advertised;
-    struct gossip_config c = {
-        .loop = d->loop,
-        .config = d->config,
-        .policy = &d->policy,
-        .on_change = on_member_change,
-        .on_message = on_mesh_message,
+        .history = d->stores.history,
+        .api = &d->source,
+        .api_listen = d->api_listen,
+        .reload = daemon_reload,
+        .drain = drain,
         .arg = d,
     };
-    plane_address(d->plane, &c.responder);
-    plane_fingerprint(d->plane, c.fingerprint);
-    d->gossip = gossip_open(&c, msg);
-    if (!d->gossip)
-        return ERR_SYS;
-    gossip_address(d->gossip, &advertised);
-    log_event(LOG_INFO, "gossip", "advertised",
-              addr_format(&advertised, address), NULL);
-    d->is_census_due = true;
-    int rc = open_spread(d, msg);
-    return rc ? rc : open_backfill(d, msg);
+    if (d->gossip) {
+        struct addr advertised; /* has the port, if the kernel chose it */
+        gossip_address(d->gossip, &advertised);
+        c.gossip_listen = d->config->gossip.listen;
+        if (c.gossip_listen.port == 0)
+            c.gossip_listen.port = advertised.port;
+    }
+    return control_port_open(&d->control, &c, msg);
 }
 
 static void run_to_the_end(struct daemon *d)
@@ -807,7 +319,6 @@ static void run_to_the_end(struct daemon *d)
 static int run(struct daemon *d)
 {
     struct errmsg msg = {{0}};
-    struct addr api;
     struct httpd_limits limits = httpd_limits_default;
     struct plane_config plane = {
         .config = d->config,
@@ -821,15 +332,23 @@ static int run(struct daemon *d)
     d->plane = plane_open(&plane, &msg);
     if (!d->plane || open_targets(d, &msg) || open_stores(d, &msg))
         goto fail;
-    fill_source(d);
-    d->httpd = httpd_open(d->loop, &d->config->api.listen, &limits, api_handle,
-                          &d->source, &api, &msg);
+    daemon_fill_source(d);
+    const struct httpd_config server = {
+        .listen = &d->config->api.listen,
+        .limits = &limits,
+        .handler = api_handle,
+        .arg = &d->source,
+    };
+    d->httpd = httpd_open(d->loop, &server, &d->api_listen, &msg);
     if (!d->httpd)
         goto fail;
-    if (d->config->gossip.is_on && open_gossip(d, &msg))
+    if (d->config->gossip.is_on && daemon_open_mesh(d, &msg))
         goto fail;
+    if (open_control(d, &msg))
+        goto fail;
+    d->is_watched = notify_watchdog_ns() > 0;
     start_handles(d);
-    log_started(d, &api);
+    log_started(d);
     run_to_the_end(d);
     log_event(LOG_INFO, "stopped", NULL);
     return d->exit_code;
@@ -846,20 +365,17 @@ fail:
 
 static void free_daemon(struct daemon *d)
 {
-    windows_close(d->windows);
-    totals_close(d->totals);
-    roster_close(d->roster);
-    frames_close(d->frames);
-    history_close(d->history);
-    env_close(d->env);
+    control_port_fini(&d->control);
+    intake_fini(&d->intake);
+    follow_fini(&d->follow);
+    stores_fini(&d->stores);
     api_cache_close(d->source.cache);
-    wr_fini(&d->encoded);
     api_source_set_nodes(&d->source, NULL);
     config_free(d->config);
     free(d);
 }
 
-static void log_warnings(const char *warnings)
+void daemon_log_warnings(const char *warnings)
 {
     const char *line = warnings;
     while (line && *line) {
@@ -921,10 +437,11 @@ int daemon_run(int argc, char **argv)
         free(d);
         return rc == ERR_BAD ? CLI_USAGE : CLI_FAILED;
     }
+    d->config_path = path;
     log_setup(d->config->log.level, d->config->log.is_json);
     if (config_warn_environment(d->config, environ))
         log_event(LOG_WARN, "configuration", "warning", "out of memory", NULL);
-    log_warnings(d->config->warnings);
+    daemon_log_warnings(d->config->warnings);
     raise_descriptor_limit();
     d->loop = uv_default_loop();
     rc = run(d);

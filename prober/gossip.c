@@ -16,7 +16,10 @@ struct gossip {
     void (*on_change)(void *arg);
     void (*on_message)(void *arg, const struct addr *from, struct span message);
     void *arg;
+    struct addr responder;
     size_t n_keys;
+    uint8_t meta[ML_META_MAX]; /* as told to the others */
+    size_t meta_len;
     bool is_name_taken;
 };
 
@@ -142,27 +145,16 @@ static void on_effect(void *arg, const struct mesh_effect *e)
 
 /* ---- opening ---- */
 
-static bool is_any(const struct addr *a)
-{
-    static const uint8_t zero[16];
-    return !memcmp(a->ip, zero, sizeof(zero));
-}
-
-static bool is_same_ip(const struct addr *a, const struct addr *b)
-{
-    return a->family == b->family && !memcmp(a->ip, b->ip, sizeof(a->ip));
-}
-
-static int encode_facts(const struct gossip_config *gc,
+static int encode_facts(const struct config *c, const struct addr *responder,
+                        const uint8_t fingerprint[32],
                         uint8_t meta[ML_META_MAX])
 {
-    const struct config *c = gc->config;
     const struct addr *told =
         c->gossip.advertise.family ? &c->gossip.advertise : &c->gossip.listen;
     char address[ADDR_TEXT_SIZE];
     struct facts f = {
         .is_ours = true,
-        .port = gc->responder.port,
+        .port = responder->port,
         .protocols = c->probe.protocols,
         .tls = FACTS_TLS_PIN,
     };
@@ -172,10 +164,10 @@ static int encode_facts(const struct gossip_config *gc,
     /* A responder on one address alone is not found at another. */
     if (c->probe.host[0])
         snprintf(f.host, sizeof(f.host), "%s", c->probe.host);
-    else if (!is_any(&gc->responder) && !is_same_ip(&gc->responder, told))
+    else if (!addr_is_any(responder) && !addr_same_ip(responder, told))
         snprintf(f.host, sizeof(f.host), "%s",
-                 addr_format_ip(&gc->responder, address));
-    memcpy(f.fingerprint, gc->fingerprint, sizeof(f.fingerprint));
+                 addr_format_ip(responder, address));
+    memcpy(f.fingerprint, fingerprint, sizeof(f.fingerprint));
     if (c->probe.is_plaintext)
         f.tls = FACTS_TLS_OFF;
     else if (c->tls.ca[0] && c->tls.certificate[0])
@@ -204,8 +196,7 @@ static struct mesh_uv *open_mesh(struct gossip *g,
     const struct config *c = gc->config;
     char(*seeds)[MESH_SEED_SIZE] =
         calloc(c->gossip.n_join ? c->gossip.n_join : 1, sizeof(*seeds));
-    uint8_t meta[ML_META_MAX];
-    int meta_len = encode_facts(gc, meta);
+    int meta_len = encode_facts(c, &gc->responder, gc->fingerprint, g->meta);
     struct mesh_uv *uv = NULL;
     if (meta_len < 0 || !seeds) {
         errmsg_set(msg, "gossip: %s",
@@ -213,6 +204,7 @@ static struct mesh_uv *open_mesh(struct gossip *g,
                          : "out of memory");
         goto out;
     }
+    g->meta_len = (size_t)meta_len;
     for (size_t i = 0; i < c->gossip.n_join; i++)
         snprintf(seeds[i], sizeof(seeds[i]), "%s", c->gossip.join[i]);
     struct mesh_uv_config config = {
@@ -220,7 +212,7 @@ static struct mesh_uv *open_mesh(struct gossip *g,
         .listen = c->gossip.listen,
         .mesh = {.name = c->node.name,
                  .advertise = c->gossip.advertise,
-                 .meta = {meta, (size_t)meta_len},
+                 .meta = {g->meta, g->meta_len},
                  .label = c->gossip.label,
                  .keys = keys,
                  .n_keys = g->n_keys,
@@ -248,6 +240,7 @@ struct gossip *gossip_open(const struct gossip_config *c, struct errmsg *msg)
         return NULL;
     }
     g->config = c->config;
+    g->responder = c->responder;
     g->on_change = c->on_change;
     g->on_message = c->on_message;
     g->arg = c->arg;
@@ -316,7 +309,7 @@ void gossip_kick(struct gossip *g)
     mesh_uv_kick(g->uv);
 }
 
-/* ---- leaving, new keys ---- */
+/* ---- leaving ---- */
 
 void gossip_leave(struct gossip *g)
 {
@@ -329,25 +322,96 @@ bool gossip_has_left(const struct gossip *g)
     return mesh_has_left(mesh_uv_mesh(g->uv));
 }
 
-void gossip_reload_keys(struct gossip *g)
+/* ---- another configuration ---- */
+
+static int read_keys(const struct gossip *g, const struct config *to,
+                     struct gossip_change *change, struct errmsg *msg)
 {
-    struct ml_key keys[ML_KEYRING_MAX];
+    int rc = load_keys(to, change->keys, &change->n_keys, msg);
+    if (!rc && !change->n_keys != !g->n_keys) {
+        errmsg_set(msg, "gossip.keys_file: encryption cannot be switched on "
+                        "or off while running");
+        rc = ERR_BAD;
+    }
+    if (rc)
+        log_event(LOG_ERROR, "keys_refused", "reason", msg->text, "effect",
+                  "the keys stay as they were", NULL);
+    return rc;
+}
+
+int gossip_prepare(const struct gossip *g, const struct config *to,
+                   const uint8_t fingerprint[32], struct gossip_change *change,
+                   struct errmsg *msg)
+{
+    int rc = read_keys(g, to, change, msg);
+    if (rc)
+        return rc;
+    gossip_policy(to, &change->policy);
+    int len = encode_facts(to, &g->responder, fingerprint, change->meta);
+    if (len < 0) {
+        errmsg_set(msg, "gossip: the names of this node are too long to be "
+                        "told");
+        return ERR_BAD;
+    }
+    change->meta_len = (size_t)len;
+    return 0;
+}
+
+void gossip_change_fini(struct gossip_change *change)
+{
+    explicit_bzero(change->keys, sizeof(change->keys));
+}
+
+static void apply_keys(struct gossip *g, const struct gossip_change *change)
+{
     struct errmsg msg = {{0}};
     char count[24];
-    size_t n;
-    if (!g->config->gossip.keys_file[0])
+    if (change->n_keys == 0)
         return;
-    int rc = load_keys(g->config, keys, &n, &msg);
-    if (!rc)
-        rc = mesh_set_keys(mesh_uv_mesh(g->uv), keys, n, &msg);
-    explicit_bzero(keys, sizeof(keys));
-    if (rc) {
+    /* Parsed they are already, so that only memory can be lacking. */
+    if (mesh_set_keys(mesh_uv_mesh(g->uv), change->keys, change->n_keys,
+                      &msg)) {
         log_event(LOG_ERROR, "keys_refused", "reason", msg.text, "effect",
                   "the keys stay as they were", NULL);
         return;
     }
-    g->n_keys = n;
-    snprintf(count, sizeof(count), "%zu", n);
+    g->n_keys = change->n_keys;
+    snprintf(count, sizeof(count), "%zu", g->n_keys);
     log_event(LOG_INFO, "keys_reloaded", "count", count, NULL);
+}
+
+static void apply_seeds(struct gossip *g)
+{
+    const struct config *c = g->config;
+    char seeds[MESH_SEEDS_MAX][MESH_SEED_SIZE] = {{0}};
+    size_t n = c->gossip.n_join;
+    for (size_t i = 0; i < n && i < MESH_SEEDS_MAX; i++)
+        snprintf(seeds[i], sizeof(seeds[i]), "%s", c->gossip.join[i]);
+    if (mesh_set_seeds(mesh_uv_mesh(g->uv),
+                       (const char(*)[MESH_SEED_SIZE])seeds, n))
+        log_event(LOG_ERROR, "seeds_refused", NULL);
+}
+
+static void apply_meta(struct gossip *g, const struct gossip_change *change)
+{
+    if (g->meta_len == change->meta_len &&
+        !memcmp(g->meta, change->meta, g->meta_len))
+        return; /* no news, so nothing to tell */
+    g->meta_len = change->meta_len;
+    memcpy(g->meta, change->meta, change->meta_len);
+    int rc = mesh_set_meta(mesh_uv_mesh(g->uv), clock_now_ns(),
+                           (struct span){g->meta, g->meta_len});
+    if (rc)
+        log_event(LOG_ERROR, "facts_not_told", "reason", err_name(rc), NULL);
+}
+
+void gossip_apply(struct gossip *g, const struct gossip_change *change)
+{
+    struct mesh *mesh = mesh_uv_mesh(g->uv);
+    mesh_set_policy(mesh, &change->policy);
+    mesh_set_accepts_clear(mesh, g->config->gossip.accepts_plaintext);
+    apply_keys(g, change);
+    apply_seeds(g);
+    apply_meta(g, change);
     mesh_uv_kick(g->uv);
 }

@@ -60,8 +60,21 @@ bool gossip_is_name_taken(const struct gossip *g);
 void gossip_leave(struct gossip *g);
 bool gossip_has_left(const struct gossip *g);
 
-/* Read the keys file again: all of it counts, or nothing; logs which. Nothing
- * to do without one. */
-void gossip_reload_keys(struct gossip *g);
+/* Another configuration: what can fail comes first. Keys are read again even if
+ * the file's name is the same. */
+struct gossip_change {
+    struct addr_policy policy;
+    struct ml_key keys[ML_KEYRING_MAX];
+    size_t n_keys;
+    uint8_t meta[ML_META_MAX]; /* what others are told of this node */
+    size_t meta_len;
+};
+/* 0, or an error with `msg`; gossip_change_fini() in any case. */
+int gossip_prepare(const struct gossip *g, const struct config *to,
+                   const uint8_t fingerprint[32], struct gossip_change *change,
+                   struct errmsg *msg);
+/* The configuration borrowed has the new content by now. */
+void gossip_apply(struct gossip *g, const struct gossip_change *change);
+void gossip_change_fini(struct gossip_change *change); /* wipes the keys */
 
 #endif /* PROBER_GOSSIP_H */

@@ -16,6 +16,18 @@
  * work: one slice of an answer at most. Output held is one slice (and its
  * compressed copy) at most.
  *
+ * An answer may wait (HTTPD_WAIT): then there are no turns and, if it is live,
+ * no deadline until the handler calls the request's waker, which is ours and
+ * passes on to the host's. A live answer ends when the peer closes its side,
+ * however little it sends meanwhile; what it sends behind the request beyond
+ * the input buffer is dropped and ends the connection after the answer.
+ *
+ * Bodies of POST are kept for the handler if the limits say that the server
+ * takes them, all others are read and dropped.
+ *
+ * Memory of a connection: 14 KiB; while a request has a body 16 KiB more,
+ * while it is answered two slices at most (plus 40 KiB for gzip).
+ *
  * Whatever is wrong with a request is answered (400, 405, 408, 413, 414,
  * 431, 503) and ends the connection in an orderly way: after the answer our
  * side is shut down, and what still arrives is read and dropped for a while,
@@ -32,24 +44,33 @@
 #include "prober/httpd.h"
 
 struct httpd_limits {
-    unsigned connections_max;   /* 128 */
-    unsigned per_address_max;   /* 16, from one address */
-    unsigned per_loopback_max;  /* 128: local proxies speak for many */
-    uint64_t head_timeout_ns;   /* 5 s, first byte to end of a request */
-    uint64_t idle_timeout_ns;   /* 10 s between requests */
-    uint64_t write_timeout_ns;  /* 30 s without progress */
-    uint64_t answer_timeout_ns; /* 120 s for one answer in all */
-    uint64_t linger_timeout_ns; /* 2 s of reading after a last answer */
-    size_t slice_bytes;         /* 64 KiB produced per turn, at most; at
-                                 * least two pieces */
+    unsigned connections_max;  /* 128 */
+    unsigned per_address_max;  /* 16, from one address */
+    unsigned per_loopback_max; /* 128: local proxies speak for many */
+    unsigned per_user_max;     /* 112, of one uid on a unix socket: whoever
+                                * it is, there are places left for others */
+    unsigned methods;          /* beside GET and HEAD, that are always served:
+                                * 1 << HTTPD_POST | 1 << HTTPD_DELETE; POST
+                                * makes it a server that takes bodies */
+    uint64_t handshake_timeout_ns; /* 5 s of TLS until it is open */
+    uint64_t head_timeout_ns;      /* 5 s, first byte to end of a request */
+    uint64_t idle_timeout_ns;      /* 10 s between requests */
+    uint64_t write_timeout_ns;     /* 30 s without progress */
+    uint64_t answer_timeout_ns;    /* 120 s for one answer in all; if it is live
+                                    * for each slice of it to be taken, as
+                                    * for the last answers of a batch */
+    uint64_t linger_timeout_ns;    /* 2 s of reading after a last answer */
+    size_t slice_bytes;            /* 64 KiB produced per turn, at most; at
+                                    * least two pieces */
 };
 
 extern const struct httpd_limits httpd_limits_default;
 
 struct httpd_stats {
     uint64_t accepted, rejected, requests, bad_requests, timeouts;
-    uint64_t evicted;       /* waiting ones closed to make room */
-    uint64_t accept_errors; /* out of descriptors or memory */
+    uint64_t evicted;        /* waiting ones closed to make room */
+    uint64_t accept_errors;  /* out of descriptors or memory */
+    uint64_t bad_handshakes; /* TLS that came to nothing, not by time */
     unsigned connections;
 };
 
@@ -71,9 +92,12 @@ enum httpd_conn_phase {
 
 struct httpd_conn; /* opaque */
 
-/* Returns NULL without memory. `config` is borrowed. */
+/* Returns NULL without memory. All is borrowed until it is closed; `peer` is
+ * what handlers are told, `waker` is called when a turn is wanted again that
+ * nobody but the handler knows of. Both may be NULL. */
 struct httpd_conn *httpd_conn_open(const struct httpd_conn_config *config,
-                                   uint64_t now_ns);
+                                   const struct httpd_peer *peer,
+                                   struct httpd_waker *waker, uint64_t now_ns);
 void httpd_conn_close(struct httpd_conn *c); /* NULL is allowed */
 
 /* Drop the answer under way (its done runs now); only closing may follow. The

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "prober/file.h"
+
 /* What is on one line without the blanks around it, an editor's CR too. */
 static struct span trim(const char *text, size_t len)
 {
@@ -86,23 +88,6 @@ int keys_parse(const char *name, const char *text, size_t len,
     return err;
 }
 
-/* Returns how many bytes, or ERR_SYS and errno. */
-static ssize_t read_all(int fd, char *text, size_t size)
-{
-    size_t len = 0;
-    while (len < size) {
-        ssize_t n = read(fd, text + len, size - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return ERR_SYS;
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    return (ssize_t)len;
-}
-
 static int check_file(int fd, const char *path, struct errmsg *warning)
 {
     struct stat st;
@@ -127,7 +112,7 @@ int keys_load(const char *path, struct ml_key keys[ML_KEYRING_MAX], size_t *n,
         warning->text[0] = '\0';
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd >= 0 && !check_file(fd, path, warning))
-        len = read_all(fd, text, sizeof(text));
+        len = file_read_all(fd, text, sizeof(text));
     if (len < 0)
         errmsg_set(msg, "%s: %s", path, strerror(errno));
     if (fd >= 0)

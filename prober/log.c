@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "prober/file.h"
 #include "proto/json.h"
 
 #define SEC_NS      1000000000ull
@@ -293,7 +294,8 @@ static void emit(enum config_log_level level, const char *event,
         start = 0;
     }
     /* A full pipe or a closed one must not stop the daemon: lost, counted. */
-    ssize_t n = write(STDERR_FILENO, line + start, PREFIX_SIZE - start + len);
+    ssize_t n =
+        file_write_now(STDERR_FILENO, line + start, PREFIX_SIZE - start + len);
     sink.lost = n < 0 ? sink.lost + 1 : 0;
 }
 

@@ -5,10 +5,13 @@
 
 #include "prober/cli.h"
 #include "prober/cli_check.h"
+#include "prober/cli_health.h"
 #include "prober/cli_keygen.h"
 #include "prober/cli_matrix.h"
 #include "prober/cli_members.h"
+#include "prober/cli_operate.h"
 #include "prober/cli_probe.h"
+#include "prober/cli_zone.h"
 #include "prober/crypto_mem.h"
 #include "prober/daemon.h"
 
@@ -22,11 +25,16 @@ static int version_command(int argc, char **argv);
 
 static const struct command commands[] = {
     {"run", "run the daemon", daemon_run},
-    {"probe", "probe a URL from here", cli_probe},
+    {"probe", "probe a URL from here, or from any zone", cli_probe},
     {"matrix", "show the latency matrix", cli_matrix},
     {"members", "show who is in the gossip mesh", cli_members},
+    {"status", "show how a node is doing", cli_status},
+    {"reload", "have a node read its configuration again", cli_reload},
+    {"drain", "have a node leave the mesh and end", cli_drain},
+    {"health", "is a node alive, is it ready", cli_health},
+    {"zone", "find out the zone of a Kubernetes node", cli_zone},
     {"check-config", "check a configuration file", cli_check_config},
-    {"keygen", "make a key for gossip", cli_keygen},
+    {"keygen", "make a key for gossip or a token", cli_keygen},
     {"version", "print the version", version_command},
     {"help", "explain a command", help_command},
 };

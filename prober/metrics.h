@@ -30,12 +30,37 @@ struct metrics_process {
     int64_t open_fds, max_fds;
 };
 
+#define METRICS_REFUSED_MAX 32
+
+/* Of the control port and of one-off probes for whomever. */
+struct metrics_control {
+    bool is_on;
+    uint64_t requests, cancelled, slow; /* probes asked for here */
+    uint64_t attempts, denied;          /* one-off, on this node */
+    uint64_t audit_failures;
+    size_t open, in_flight;
+    uint64_t remote_asks, remote_unreachable, remote_runs, remote_runs_refused;
+    size_t n_refused;
+    struct metrics_refused {
+        const char *code; /* static */
+        uint64_t count;
+    } refused[METRICS_REFUSED_MAX];
+};
+
+/* Of the last time that the configuration was read. */
+struct metrics_reload {
+    bool was_successful; /* at start it was */
+    uint64_t unix_ns;    /* when */
+};
+
 /* What /metrics shows beyond what api.h has; the control plane fills it. Same
  * rules as for struct api_source. */
 struct metrics_source {
     const struct totals *totals; /* not NULL */
     struct metrics_process process;
     struct httpd_stats api;
+    struct metrics_control control;
+    struct metrics_reload reload;
     struct members_counters refused; /* about members; if there is a mesh */
     /* Called before a scrape, if not NULL, to bring the above up to date. */
     void (*refresh)(void *arg);

@@ -13,6 +13,7 @@
 enum group {
     SOURCE,  /* struct api_source */
     METRICS, /* struct metrics_source */
+    CONTROL, /* the same, if there is a control port */
     LEFT,    /* struct totals_left_out */
     PLANE,   /* struct plane_status */
     CONTEXT, /* struct frame_context */
@@ -55,6 +56,8 @@ struct number {
     SOURCE, form, offsetof(struct api_source, field)
 #define IN_METRICS(form, field) \
     METRICS, form, offsetof(struct metrics_source, field)
+#define IN_CONTROL(form, field) \
+    CONTROL, form, offsetof(struct metrics_source, control.field)
 #define IN_LEFT(field) \
     LEFT, U64, offsetof(struct totals_left_out, field)
 #define IN_PLANE(form, field) \
@@ -86,6 +89,52 @@ static const struct number numbers[] = {
     {GAUGE("process_max_fds", NULL,
            "The most file descriptors that may be open."),
      IN_METRICS(I64, process.max_fds)},
+
+    /* ---- the configuration ---- */
+    {GAUGE("prober_config_last_reload_successful", NULL,
+           "1 if the configuration was taken when it was read last."),
+     IN_METRICS(BOOL, reload.was_successful)},
+    {GAUGE("prober_config_last_reload_timestamp_seconds", "seconds",
+           "When it was read last, as Unix time."),
+     IN_METRICS(NS_U64, reload.unix_ns)},
+
+    /* ---- the control port ---- */
+    {COUNTER("prober_control_requests", NULL,
+             "Probes on request that were begun."),
+     IN_CONTROL(U64, requests)},
+    {COUNTER("prober_control_cancelled", NULL,
+             "Probes on request that were cancelled."),
+     IN_CONTROL(U64, cancelled)},
+    {COUNTER("prober_control_slow_readers", NULL,
+             "Probes on request that ended because nobody read."),
+     IN_CONTROL(U64, slow)},
+    {GAUGE("prober_control_open_requests", NULL,
+           "Probes on request that are under way."),
+     IN_CONTROL(SIZE, open)},
+    {COUNTER("prober_control_attempts", NULL,
+             "One-off attempts of this node, for other nodes too."),
+     IN_CONTROL(U64, attempts)},
+    {COUNTER("prober_control_denied", NULL,
+             "One-off probes that the target policy denied."),
+     IN_CONTROL(U64, denied)},
+    {GAUGE("prober_control_in_flight_attempts", NULL,
+           "One-off attempts under way."),
+     IN_CONTROL(SIZE, in_flight)},
+    {COUNTER("prober_control_audit_failures", NULL,
+             "Lines that the audit log could not take."),
+     IN_CONTROL(U64, audit_failures)},
+    {COUNTER("prober_control_remote_asks", NULL,
+             "Other nodes that were asked for one-off probes."),
+     IN_CONTROL(U64, remote_asks)},
+    {COUNTER("prober_control_remote_unreachable", NULL,
+             "Of these, those that did not answer in time."),
+     IN_CONTROL(U64, remote_unreachable)},
+    {COUNTER("prober_control_remote_runs", NULL,
+             "One-off probes carried out for other nodes."),
+     IN_CONTROL(U64, remote_runs)},
+    {COUNTER("prober_control_remote_runs_refused", NULL,
+             "Those of other nodes that were not carried out."),
+     IN_CONTROL(U64, remote_runs_refused)},
 
     /* ---- measuring ---- */
     {GAUGE("prober_ready", NULL, "1 if /readyz says so."),
@@ -256,6 +305,9 @@ static const struct number numbers[] = {
     {GAUGE("prober_gossip_queue_bytes", "bytes",
            "Bytes of broadcasts waiting to be passed on."),
      IN_STATS(U64, queue_bytes)},
+    {COUNTER("prober_gossip_queue_dropped", NULL,
+             "Broadcasts that were dropped because there were too many."),
+     IN_STATS(U64, queue_dropped)},
     {GAUGE("prober_gossip_keys", NULL, "Keys that open messages; 0: none."),
      IN_MESH(SIZE, n_keys)},
     {COUNTER("prober_gossip_sealed_messages", NULL,
@@ -285,6 +337,8 @@ static const struct metrics_family
                "Frames that are known of and not here."},
     refused_frames = {"prober_frames_refused", METRICS_COUNTER, NULL,
                       "Frames of other nodes that were not taken, by why."},
+    refused_requests = {"prober_control_refused", METRICS_COUNTER, NULL,
+                        "Requests to the control port refused, by why."},
     errors = {"prober_gossip_decode_errors", METRICS_COUNTER, NULL,
               "Packets, streams and messages that were not used, by why."};
 
@@ -303,6 +357,8 @@ static const void *group_of(const struct api_source *s, enum group g)
         return s;
     case METRICS:
         return s->metrics;
+    case CONTROL:
+        return s->metrics->control.is_on ? s->metrics : NULL;
     case LEFT:
         return totals_left_out(s->metrics->totals);
     case PLANE:
@@ -489,9 +545,26 @@ static void put_errors(const struct api_source *s, bool is_openmetrics,
     }
 }
 
+static void put_refused(const struct api_source *s, bool is_openmetrics,
+                        struct wr *w)
+{
+    const struct metrics_control *c = &s->metrics->control;
+    if (!c->is_on || c->n_refused == 0)
+        return;
+    metrics_put_family(w, is_openmetrics, &refused_requests);
+    for (size_t i = 0; i < c->n_refused; i++) {
+        metrics_put_name(w, &refused_requests);
+        wr_u8(w, '{');
+        metrics_put_label(w, "reason", c->refused[i].code);
+        wr_u8(w, '}');
+        put_value(w, (struct shown){clip(c->refused[i].count), false});
+    }
+}
+
 static void (*const others[])(const struct api_source *s, bool is_openmetrics,
                               struct wr *w) = {
-    put_build, put_node, put_status_age, put_frames, put_spread, put_errors,
+    put_build,  put_node,   put_status_age, put_frames,
+    put_spread, put_errors, put_refused,
 };
 #define OTHERS (sizeof(others) / sizeof(others[0]))
 

@@ -1,6 +1,7 @@
 #include "prober/plane_uv.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,14 +9,16 @@
 
 #include "prober/clock.h"
 #include "prober/crypto_mem.h"
-#include "prober/hosts.h"
+#include "prober/handover.h"
+#include "prober/lag.h"
 #include "prober/link_uv.h"
 #include "prober/probe_loop_uv.h"
+#include "prober/resolve_uv.h"
 #include "prober/responder_uv.h"
 #include "prober/schedule.h"
 #include "prober/slice.h"
 #include "prober/target.h"
-#include "proto/hist.h"
+#include "proto/base/rate.h"
 
 #define SAMPLES_QUEUED   1024
 #define STATUS_QUEUED    8
@@ -23,9 +26,7 @@
 #define RETURNS_QUEUED   8
 #define CHANGES_PER_TURN 32 /* targets taken over, below a tenth of a ms */
 #define STATUS_MS        1000
-#define WANTS_BYTES_MAX  (LINEUP_TARGETS_MAX * (size_t)4096)
 #define STARTS_PER_TURN  64
-#define LAG_WINDOW       10 /* status periods that the lag figures cover */
 
 /* Held connections are set up no faster than this. After a start, or when a
  * zone comes back, a thousand handshakes at once would keep the core busy for
@@ -41,23 +42,26 @@
 
 #define NS_PER_MS UINT64_C(1000000)
 
-/* Other targets; changes owner through the commands. */
-struct handover {
-    size_t n_removed, n_added;
-    size_t done;       /* of both, removals first */
-    uint32_t *removed; /* slots */
-    struct aim **added;
+/* The part of the configuration that the measuring thread goes by: its own
+ * copy, for the control plane's changes under its eyes. */
+struct pace {
+    uint64_t cold_ns, warm_ns, timeout_ns;
+    uint64_t response_delay_ns, idle_timeout_ns;
+    uint16_t per_target_max;
 };
 
+/* A change of it; changes owner through the commands. */
+struct plane_change {
+    struct pace pace;
+    struct tls_context *client_tls, *server_tls; /* NULL: the one there is */
+    struct resolver *resolver;                   /* the same */
+};
+
+/* One of these; if none: drain, then stop. */
 struct command {
-    struct handover *handover; /* or, when NULL: drain, then stop */
+    struct handover *handover;
+    struct plane_change *change;
     uint64_t grace_ns;
-};
-
-/* Loop lag, as plain bucket counts: nothing is allocated while measuring. */
-struct lag {
-    uint32_t counts[HIST_BUCKETS];
-    uint64_t total, max_ns;
 };
 
 struct plane {
@@ -66,12 +70,17 @@ struct plane {
     void (*on_stopped)(void *arg);
     void (*on_samples)(void *arg);
     void *arg;
-    struct tls_context *client_tls, *server_tls;
     struct addr listen;
+    char node[CONFIG_NAME_MAX + 1];
+    size_t in_flight_max;
 
     /* The control plane's. */
     struct lineup *lineup;
-    struct aim *released; /* to be freed once all samples were taken */
+    struct tls_context *aim_tls; /* the newest one, for new aims; borrowed */
+    uint8_t fingerprint[TLS_FINGERPRINT_SIZE]; /* the newest one's */
+    struct plane_change *pending; /* for want of room in the queue */
+    struct aim_policy *policy;    /* of the last aim that had one, or NULL */
+    struct aim *released;         /* to be freed once all samples were taken */
     bool is_stopping;
 
     /* The queues. */
@@ -85,40 +94,20 @@ struct plane {
     struct probe_loop *probes;
     struct responder *responder;
     struct schedule schedule;
+    struct tls_context *client_tls, *server_tls;
+    struct pace pace;
+    size_t retimed;            /* slots whose cadence is that of `pace` */
     struct handover *handover; /* being taken over */
     struct aim *retired;       /* to be sent back */
     bool is_closing;
     uv_timer_t schedule_timer, status_timer, stop_timer;
     uint64_t status_due_ns;
-    uint64_t setup_credit_ns;
+    struct rate setups;
     uint64_t stop_by_ns, stop_after_ns; /* 0: running */
     struct lag lag;
-    unsigned lag_periods;
     struct plane_status counters;
     struct aim *aims[LINEUP_SLOTS_MAX]; /* by slot */
 };
-
-/* ---- lag ---- */
-
-static void lag_add(struct lag *lag, uint64_t ns)
-{
-    lag->counts[ns ? hist_index(ns) : 0]++;
-    lag->total++;
-    if (ns > lag->max_ns)
-        lag->max_ns = ns;
-}
-
-static uint64_t lag_quantile(const struct lag *lag, uint64_t percent)
-{
-    uint64_t wanted = (lag->total * percent + 99) / 100, seen = 0;
-    for (unsigned i = 0; i < HIST_BUCKETS; i++) {
-        seen += lag->counts[i];
-        if (seen >= wanted && seen)
-            return hist_bound_ns(i) < lag->max_ns ? hist_bound_ns(i)
-                                                  : lag->max_ns;
-    }
-    return lag->max_ns;
-}
 
 /* ---- samples out ---- */
 
@@ -179,24 +168,16 @@ static void arm_schedule(struct plane *p)
 static bool has_room(const struct plane *p, bool answers)
 {
     struct probe_loop_stats probes;
-    size_t all = p->config->probe.in_flight_max;
+    size_t all = p->in_flight_max;
     probe_loop_stats(p->probes, &probes);
     return probes.in_flight < (answers ? all : all - all / 4);
 }
 
-/* May a held connection be made now? The credit is a time that lies at most a
- * burst in the past. */
+/* May a held connection be made now? */
 static bool take_setup(struct plane *p)
 {
-    const uint64_t one_ns = UINT64_C(1000000000) / SETUPS_PER_S;
-    uint64_t now_ns = clock_now_ns();
-
-    if (p->setup_credit_ns + SETUP_BURST * one_ns < now_ns)
-        p->setup_credit_ns = now_ns - SETUP_BURST * one_ns;
-    if (p->setup_credit_ns + one_ns > now_ns)
-        return false;
-    p->setup_credit_ns += one_ns;
-    return true;
+    const uint64_t one_ns = rate_price(1, SETUPS_PER_S);
+    return rate_take(&p->setups, clock_now_ns(), one_ns, SETUP_BURST * one_ns);
 }
 
 /* Returns 0, ERR_CLOSED for a warm attempt whose connection has to wait (there
@@ -209,7 +190,7 @@ static int start_entry(struct plane *p, struct schedule_entry *e,
     struct probe_attempt a = {
         .target = &aim->target,
         .protocol = e->protocol,
-        .timeout_ns = p->config->probe.timeout_ns,
+        .timeout_ns = p->pace.timeout_ns,
         .intended_ns = intended_ns,
         .target_index = aim->slot,
         .target_gen = aim->generation,
@@ -237,10 +218,8 @@ static void on_schedule(uv_timer_t *timer)
     uint64_t due_ns = schedule_next(&p->schedule);
 
     /* The timer's own grain is a millisecond; what is above it is lag. */
-    if (due_ns <= now_ns) {
-        uint64_t late_ns = now_ns - due_ns;
-        lag_add(&p->lag, late_ns > NS_PER_MS ? late_ns - NS_PER_MS : 0);
-    }
+    if (due_ns <= now_ns)
+        lag_add(&p->lag, now_ns - due_ns, NS_PER_MS);
     /* What is left over makes the timer fire again at once, after the sockets
      * had their turn. */
     for (int i = 0; i < STARTS_PER_TURN; i++) {
@@ -293,20 +272,27 @@ static void end_attempt(struct plane *p, size_t index, bool is_ok)
         retire(p, aim);
 }
 
+static uint64_t interval_of(const struct plane *p, unsigned mode)
+{
+    return mode == MODE_COLD ? p->pace.cold_ns : p->pace.warm_ns;
+}
+
+static uint16_t in_flight_max_of(const struct plane *p, unsigned mode)
+{
+    return mode == MODE_COLD ? p->pace.per_target_max : 1;
+}
+
 static void add_entry(struct plane *p, struct aim *aim, unsigned protocol,
                       unsigned mode, uint64_t now_ns)
 {
-    const struct config *c = p->config;
     struct schedule_entry e = {
-        .interval_ns = mode == MODE_COLD ? c->probe.cold_interval_ns
-                                         : c->probe.warm_interval_ns,
+        .interval_ns = interval_of(p, mode),
         .target = aim->slot,
         .protocol = (uint8_t)protocol,
         .mode = (uint8_t)mode,
-        .in_flight_max =
-            mode == MODE_COLD ? (uint16_t)c->probe.in_flight_per_target_max : 1,
+        .in_flight_max = in_flight_max_of(p, mode),
     };
-    int index = schedule_add(&p->schedule, c->node.name, aim->name, &e, now_ns);
+    int index = schedule_add(&p->schedule, p->node, aim->name, &e, now_ns);
     assert(index >= 0); /* there is room for all slots */
     aim->entries[aim_kind(protocol, mode)] = index;
 }
@@ -357,18 +343,69 @@ static bool take_over(struct plane *p, struct handover *h)
     return h->done == n;
 }
 
-/* With those that were not taken over yet. */
-static void handover_close(struct handover *h)
+/* ---- another pace, other certificates ---- */
+
+static void change_drop(struct plane_change *c)
 {
-    if (!h)
+    if (!c)
         return;
-    for (size_t i = 0; i < h->n_added; i++) {
-        if (h->done <= h->n_removed + i)
-            aim_close(h->added[i]);
+    tls_context_close(c->client_tls);
+    tls_context_close(c->server_tls);
+    resolver_drop(c->resolver);
+    free(c);
+}
+
+/* Sessions under way hold on to the contexts they began with. */
+static void swap_tls(struct plane *p, struct plane_change *c)
+{
+    struct tls_context *client = p->client_tls, *server = p->server_tls;
+    p->client_tls = c->client_tls;
+    for (size_t i = 0; i < LINEUP_SLOTS_MAX; i++) {
+        if (p->aims[i] && p->aims[i]->target.tls)
+            p->aims[i]->target.tls = p->client_tls;
     }
-    free(h->removed);
-    free(h->added);
-    free(h);
+    if (c->server_tls)
+        p->server_tls = c->server_tls;
+    c->client_tls = client;
+    c->server_tls = c->server_tls ? server : NULL;
+}
+
+static void take_change(struct plane *p, struct plane_change *c)
+{
+    p->pace = c->pace;
+    p->retimed = 0;
+    swap_tls(p, c);
+    if (c->resolver)
+        probe_loop_set_resolver(p->probes, c->resolver);
+    c->resolver = NULL;
+    responder_set(p->responder, p->server_tls, p->pace.idle_timeout_ns,
+                  p->pace.response_delay_ns);
+    change_drop(c); /* with what was there before */
+}
+
+static void retime_aim(struct plane *p, const struct aim *aim, uint64_t now_ns)
+{
+    for (unsigned kind = 0; kind < AIM_KINDS && !aim->is_removed; kind++) {
+        unsigned mode = kind % MODE_N;
+        if (aim->entries[kind] >= 0)
+            schedule_retime(&p->schedule, (size_t)aim->entries[kind], p->node,
+                            aim->name, interval_of(p, mode),
+                            in_flight_max_of(p, mode), now_ns);
+    }
+}
+
+/* A slice of the targets is given the new cadence. */
+static void retime(struct plane *p)
+{
+    uint64_t now_ns = clock_now_ns();
+    int n = 0;
+    for (; p->retimed < LINEUP_SLOTS_MAX && n < CHANGES_PER_TURN;
+         p->retimed++) {
+        if (!p->aims[p->retimed])
+            continue;
+        retime_aim(p, p->aims[p->retimed], now_ns);
+        n++;
+    }
 }
 
 /* ---- status out, commands in ---- */
@@ -377,9 +414,8 @@ static void on_status(uv_timer_t *timer)
 {
     struct plane *p = timer->data;
     uint64_t now_ns = clock_now_ns();
-    uint64_t late_ns =
-        now_ns > p->status_due_ns ? now_ns - p->status_due_ns : 0;
-    lag_add(&p->lag, late_ns > NS_PER_MS ? late_ns - NS_PER_MS : 0);
+    lag_add(&p->lag, now_ns > p->status_due_ns ? now_ns - p->status_due_ns : 0,
+            NS_PER_MS);
     p->status_due_ns = now_ns + STATUS_MS * NS_PER_MS;
 
     struct probe_loop_stats probes;
@@ -401,18 +437,17 @@ static void on_status(uv_timer_t *timer)
     s.updated_ns = now_ns;
     (void)link_post(p->status, &s); /* full: the next one says more */
     send_back(p);
-    if (++p->lag_periods == LAG_WINDOW) {
-        p->lag = (struct lag){0};
-        p->lag_periods = 0;
-    }
+    lag_turn(&p->lag);
 }
 
 /* Nobody posts any more by now. */
 static void close_commands(struct plane *p)
 {
     struct command c;
-    while (p->commands && link_take(p->commands, &c))
+    while (p->commands && link_take(p->commands, &c)) {
         handover_close(c.handover);
+        change_drop(c.change);
+    }
     link_close(p->commands);
     p->commands = NULL;
 }
@@ -451,19 +486,29 @@ static void begin_stop(struct plane *p, uint64_t grace_ns)
     uv_timer_start(&p->stop_timer, on_stop_timer, 0, 50);
 }
 
+/* Is a command still being carried out, a slice at a time? */
+static bool is_changing(const struct plane *p)
+{
+    return p->handover || p->retimed < LINEUP_SLOTS_MAX;
+}
+
 static void on_command(void *arg)
 {
     struct plane *p = arg;
     struct command c;
-    while (!p->handover && link_take(p->commands, &c)) {
+    while (!is_changing(p) && link_take(p->commands, &c)) {
         if (c.handover)
             p->handover = c.handover;
+        else if (c.change)
+            take_change(p, c.change);
         else
             begin_stop(p, c.grace_ns);
     }
-    if (!p->handover)
+    if (!is_changing(p))
         return;
-    if (take_over(p, p->handover)) {
+    if (p->retimed < LINEUP_SLOTS_MAX) {
+        retime(p);
+    } else if (take_over(p, p->handover)) {
         handover_close(p->handover);
         p->handover = NULL;
     }
@@ -490,26 +535,52 @@ static const char *path_or_null(const char *path)
     return path[0] ? path : NULL;
 }
 
-static int open_tls(struct plane *p, struct errmsg *msg)
+static struct pace pace_of(const struct config *c)
 {
-    const struct config *c = p->config;
+    return (struct pace){
+        .cold_ns = c->probe.cold_interval_ns,
+        .warm_ns = c->probe.warm_interval_ns,
+        .timeout_ns = c->probe.timeout_ns,
+        .response_delay_ns = c->probe.response_delay_ns,
+        .idle_timeout_ns = c->probe.idle_timeout_ns,
+        .per_target_max = (uint16_t)c->probe.in_flight_per_target_max,
+    };
+}
+
+static struct tls_context *open_client_tls(const struct config *c,
+                                           struct errmsg *msg)
+{
     struct tls_client_config client = {
         .ca_file = path_or_null(c->tls.ca),
         .cpu_ns = clock_thread_cpu_ns,
     };
-    p->client_tls = tls_client_context(&client, msg);
-    if (!p->client_tls)
-        return ERR_BAD;
-    if (c->probe.is_plaintext)
-        return 0;
+    return tls_client_context(&client, msg);
+}
+
+static struct tls_context *open_server_tls(const struct config *c,
+                                           struct errmsg *msg)
+{
     struct tls_server_config server = {
         .cert_file = path_or_null(c->tls.certificate),
         .key_file = path_or_null(c->tls.key),
         .name = c->probe.host[0] ? c->probe.host : c->node.name,
         .now_unix_s = clock_now_unix_ns() / 1000000000u,
     };
-    p->server_tls = tls_server_context(&server, msg);
-    return p->server_tls ? 0 : ERR_BAD;
+    return tls_server_context(&server, msg);
+}
+
+static int open_tls(struct plane *p, struct errmsg *msg)
+{
+    p->client_tls = p->aim_tls = open_client_tls(p->config, msg);
+    if (!p->client_tls)
+        return ERR_BAD;
+    if (p->config->probe.is_plaintext)
+        return 0;
+    p->server_tls = open_server_tls(p->config, msg);
+    if (!p->server_tls)
+        return ERR_BAD;
+    tls_context_fingerprint(p->server_tls, p->fingerprint);
+    return 0;
 }
 
 /* Before all that can fail, so that stop_now() may close them. */
@@ -583,6 +654,8 @@ static void free_plane(struct plane *p)
     for (size_t i = 0; i < LINEUP_SLOTS_MAX; i++)
         aim_close(p->aims[i]);
     handover_close(p->handover);
+    change_drop(p->pending);
+    aim_policy_release(p->policy);
     link_close(p->samples);
     link_close(p->status);
     link_close(p->returned);
@@ -619,7 +692,12 @@ static int start_thread(struct plane *p)
 {
     if (uv_sem_init(&p->started, 0))
         return ERR_SYS;
+    /* Signals are the main thread's: none is to interrupt the measuring. */
+    sigset_t all, before;
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = uv_thread_create(&p->thread, run_thread, p);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc == 0)
         uv_sem_wait(&p->started);
     uv_sem_destroy(&p->started);
@@ -634,6 +712,10 @@ struct plane *plane_open(const struct plane_config *c, struct errmsg *msg)
         return NULL;
     }
     p->config = c->config;
+    p->pace = pace_of(c->config);
+    p->retimed = LINEUP_SLOTS_MAX;
+    p->in_flight_max = c->config->probe.in_flight_max;
+    snprintf(p->node, sizeof(p->node), "%s", c->config->node.name);
     p->on_samples = c->on_samples;
     p->on_stopped = c->on_stopped;
     p->arg = c->arg;
@@ -668,133 +750,112 @@ fail:
 
 /* ---- other targets ---- */
 
-/* Wants as the lineup sees them. */
-struct wants {
-    struct lineup_want *list;
-    struct wr texts; /* "how" and URL of each, with NULs */
-};
-
-static void wants_fini(struct wants *w)
+/* The last place in the queue is plane_stop()'s. */
+static bool post_command(struct plane *p, const struct command *c)
 {
-    free(w->list);
-    wr_fini(&w->texts);
-}
-
-/* Offsets first, because the memory moves while it grows. */
-static int describe(struct wants *w, const struct aim_want *wants, size_t n)
-{
-    size_t room = n ? n : 1;
-    struct offsets {
-        size_t how, text;
-    } *at = calloc(room, sizeof(*at));
-    w->list = calloc(room, sizeof(*w->list));
-    wr_init_grow(&w->texts, WANTS_BYTES_MAX);
-    for (size_t i = 0; at && w->list && i < n; i++) {
-        at[i].how = w->texts.len;
-        aim_write_how(&wants[i], &w->texts);
-        wr_u8(&w->texts, 0);
-        at[i].text = w->texts.len;
-        target_write_text(wants[i].url, &w->texts);
-        wr_u8(&w->texts, 0);
-    }
-    int rc = at && w->list ? wr_err(&w->texts) : ERR_NOMEM;
-    for (size_t i = 0; !rc && i < n; i++)
-        w->list[i] = (struct lineup_want){
-            .name = wants[i].name,
-            .zone = wants[i].zone,
-            .region = wants[i].region,
-            .how = (const char *)w->texts.data + at[i].how,
-            .text = (const char *)w->texts.data + at[i].text,
-        };
-    free(at);
-    return rc;
-}
-
-static struct handover *handover_open(const struct lineup_plan *plan)
-{
-    struct handover *h = calloc(1, sizeof(*h));
-    if (!h)
-        return NULL;
-    h->added = calloc(plan->n_added + 1, sizeof(struct aim *));
-    h->removed = calloc(plan->n_removed + 1, sizeof(*h->removed));
-    if (!h->added || !h->removed) {
-        handover_close(h);
-        return NULL;
-    }
-    h->n_removed = plan->n_removed;
-    memcpy(h->removed, plan->removed, plan->n_removed * sizeof(*h->removed));
-    return h;
-}
-
-/* Make what is new. 0; ERR_BAD if some were left out; ERR_NOMEM. */
-static int make_aims(struct plane *p, struct handover *h,
-                     const struct aim_want *wants, struct lineup_plan *plan,
-                     struct errmsg *msg)
-{
-    /* With the system's resolver goes the system's hosts file. */
-    size_t len = 0;
-    char *hosts =
-        plan->n_added && !p->config->dns.n_servers ? hosts_read(&len) : NULL;
-    int worst = 0;
-    for (size_t i = 0; i < plan->n_added && worst != ERR_NOMEM; i++) {
-        const struct aim_want *want = &wants[plan->added[i].want];
-        const struct lineup_target *t = plan->added[i].target;
-        int rc;
-        struct aim *aim = aim_open(want, p->client_tls, hosts, len, &rc, msg);
-        if (aim) {
-            aim->slot = t->slot;
-            aim->generation = t->generation;
-            h->added[h->n_added++] = aim;
-        } else {
-            worst = rc == ERR_NOMEM ? ERR_NOMEM : ERR_BAD;
-            errmsg_wrap(msg, "%s", want->name);
-            lineup_leave_out(p->lineup, plan, i);
-        }
-    }
-    free(hosts);
-    return worst;
-}
-
-static int hand_over(struct plane *p, const struct aim_want *wants,
-                     struct lineup_plan *plan, struct errmsg *msg)
-{
-    struct command c = {.handover = handover_open(plan)};
-    int rc =
-        c.handover ? make_aims(p, c.handover, wants, plan, msg) : ERR_NOMEM;
-    /* The last place in the queue is plane_stop()'s. */
-    if (rc != ERR_NOMEM && (link_count(p->commands) >= COMMANDS_QUEUED - 1 ||
-                            !link_post(p->commands, &c)))
-        rc = ERR_BUSY;
-    if (rc == ERR_NOMEM || rc == ERR_BUSY) {
-        handover_close(c.handover);
-        return rc;
-    }
+    if (link_count(p->commands) >= COMMANDS_QUEUED - 1 ||
+        !link_post(p->commands, c))
+        return false;
     link_wake(p->commands);
-    return rc;
+    return true;
+}
+
+/* A change whose time has not come yet; it goes before all later targets. */
+static bool post_pending(struct plane *p)
+{
+    struct command c = {.change = p->pending};
+    if (!p->pending)
+        return true;
+    if (p->is_stopping || !post_command(p, &c))
+        return false;
+    p->pending = NULL;
+    return true;
 }
 
 int plane_set_targets(struct plane *p, const struct aim_want *wants, size_t n,
                       struct errmsg *msg)
 {
     struct lineup_plan plan;
-    struct wants w = {0};
+    struct command c = {0};
     if (p->is_stopping)
         return ERR_CLOSED;
     if (n > LINEUP_TARGETS_MAX)
         return ERR_TOOBIG;
-    int rc = describe(&w, wants, n);
-    if (!rc)
-        rc = lineup_plan(p->lineup, w.list, n, &plan);
-    wants_fini(&w);
-    if (rc)
-        return rc;
-    if (plan.n_added || plan.n_removed)
-        rc = hand_over(p, wants, &plan, msg);
+    if (!post_pending(p))
+        return ERR_BUSY;
+    struct handover_means means = {
+        .tls = p->aim_tls,
+        .policy = &p->policy,
+        /* With the system's resolver goes the system's hosts file. */
+        .reads_hosts = !p->config->dns.n_servers,
+    };
+    int rc =
+        handover_open(p->lineup, wants, n, &means, &c.handover, &plan, msg);
     if (rc && rc != ERR_BAD)
+        return rc;
+    if (c.handover && !post_command(p, &c)) {
+        handover_close(c.handover);
         lineup_drop(p->lineup, &plan);
-    else
-        lineup_apply(p->lineup, &plan);
+        return ERR_BUSY;
+    }
+    lineup_apply(p->lineup, &plan);
     return rc;
+}
+
+/* ---- another configuration ---- */
+
+struct plane_change *plane_prepare(const struct plane *p,
+                                   const struct config *to, struct errmsg *msg)
+{
+    struct plane_change *c = calloc(1, sizeof(*c));
+    bool had_own = !p->config->tls.certificate[0];
+    bool has_own = !to->tls.certificate[0];
+    if (!c) {
+        errmsg_set(msg, "out of memory");
+        return NULL;
+    }
+    c->pace = pace_of(to);
+    c->client_tls = open_client_tls(to, msg);
+    if (c->client_tls && !to->probe.is_plaintext && !(had_own && has_own))
+        c->server_tls = open_server_tls(to, msg);
+    if (!c->client_tls ||
+        !(c->server_tls || to->probe.is_plaintext || (had_own && has_own)))
+        goto fail;
+    /* Also for the same servers: resolv.conf is another one, maybe. */
+    c->resolver = probe_loop_resolver(to->dns.servers, to->dns.n_servers,
+                                      p->in_flight_max, msg);
+    if (c->resolver)
+        return c;
+fail:
+    change_drop(c);
+    return NULL;
+}
+
+void plane_change_fingerprint(const struct plane *p,
+                              const struct plane_change *c,
+                              uint8_t sha256[TLS_FINGERPRINT_SIZE])
+{
+    plane_fingerprint(p, sha256);
+    if (c->server_tls)
+        tls_context_fingerprint(c->server_tls, sha256);
+}
+
+void plane_apply(struct plane *p, struct plane_change *c)
+{
+    plane_change_fingerprint(p, c, p->fingerprint);
+    p->aim_tls = c->client_tls;
+    if (p->pending && !c->server_tls) { /* what it would have brought */
+        c->server_tls = p->pending->server_tls;
+        p->pending->server_tls = NULL;
+    }
+    change_drop(p->pending); /* nothing was made with it yet */
+    p->pending = c;
+    (void)post_pending(p);
+}
+
+void plane_change_drop(struct plane_change *c)
+{
+    change_drop(c);
 }
 
 struct lineup *plane_lineup(const struct plane *p)
@@ -832,6 +893,7 @@ bool plane_take_sample(struct plane *p, struct sample *s)
 
 bool plane_take_status(struct plane *p, struct plane_status *s)
 {
+    (void)post_pending(p);
     return link_take(p->status, s);
 }
 
@@ -843,9 +905,7 @@ long plane_thread_id(const struct plane *p)
 void plane_fingerprint(const struct plane *p,
                        uint8_t sha256[TLS_FINGERPRINT_SIZE])
 {
-    memset(sha256, 0, TLS_FINGERPRINT_SIZE);
-    if (p->server_tls)
-        tls_context_fingerprint(p->server_tls, sha256);
+    memcpy(sha256, p->fingerprint, TLS_FINGERPRINT_SIZE);
 }
 
 void plane_address(const struct plane *p, struct addr *listen)

@@ -28,7 +28,8 @@
 struct plane; /* opaque */
 
 struct plane_config {
-    const struct config *config;   /* must outlive the plane */
+    /* Must outlive the plane; the control plane's thread reads it. */
+    const struct config *config;
     uv_loop_t *control_loop;       /* where samples are taken */
     void (*on_samples)(void *arg); /* the sample queue is half full */
     void (*on_stopped)(void *arg); /* after plane_stop(): thread has ended */
@@ -51,6 +52,26 @@ struct plane *plane_open(const struct plane_config *c, struct errmsg *msg);
  * ERR_NOMEM. */
 int plane_set_targets(struct plane *p, const struct aim_want *wants, size_t n,
                       struct errmsg *msg);
+
+/* Another configuration, in two steps, so that all that can fail comes before
+ * anything changes: cadence, limits of attempts, certificates and CAs (the
+ * files are read again, even if their paths are the same) and how the responder
+ * answers. A self-signed certificate stays as long as there is no other. Listen
+ * address, TLS on or off, and the sizes of tables are taken only at start. */
+struct plane_change; /* opaque */
+
+/* NULL with `msg`, which names the file. */
+struct plane_change *plane_prepare(const struct plane *p,
+                                   const struct config *to, struct errmsg *msg);
+/* What plane_fingerprint() will say. */
+void plane_change_fingerprint(const struct plane *p,
+                              const struct plane_change *c,
+                              uint8_t sha256[TLS_FINGERPRINT_SIZE]);
+/* Takes over the change. The configuration given at opening has the new
+ * content by now. Connections that are open keep the certificates they were
+ * made with, attempts in flight go on. */
+void plane_apply(struct plane *p, struct plane_change *c);
+void plane_change_drop(struct plane_change *c); /* NULL is allowed */
 
 /* Who the samples are of. Records may be kept and forgotten; all else is done
  * here. */

@@ -335,6 +335,15 @@ static void request(struct probe *p, uint64_t now_ns)
         fail(p, OUTCOME_LOCAL_RESOURCE, "cannot make the request");
 }
 
+/* Whoever may not be dialled is not: no connection was begun yet. */
+static bool may_dial(const struct probe *p, const struct addr *a)
+{
+    const struct target_dial *dial = &p->target->dial;
+    struct addr with_port = *a;
+    with_port.port = p->target->port;
+    return !dial->may_dial || dial->may_dial(dial->arg, &with_port);
+}
+
 void probe_begin(struct probe *p, struct probe_run *run,
                  const struct probe_start *start)
 {
@@ -368,7 +377,10 @@ void probe_begin(struct probe *p, struct probe_run *run,
     if (p->target->address.family) {
         p->peer = p->target->address;
         p->state = PROBE_IDLE;
-        p->wants |= WANT_CONNECT;
+        if (may_dial(p, &p->peer))
+            p->wants |= WANT_CONNECT;
+        else
+            fail(p, OUTCOME_LOCAL_RESOURCE, TARGET_DENIAL);
     } else {
         p->peer = (struct addr){0};
         p->state = PROBE_RESOLVE;
@@ -380,6 +392,17 @@ void probe_on_resolving(struct probe *p, uint64_t now_ns)
 {
     p->wants &= (uint8_t)~WANT_RESOLVE;
     p->wait_from_ns = now_ns;
+}
+
+/* One address that is not allowed makes all of them suspect: who can put it
+ * into an answer can put it first the next time. */
+static bool may_dial_all(const struct probe *p, const struct probe_resolved *r)
+{
+    for (size_t i = 0; i < r->n_addresses; i++) {
+        if (!may_dial(p, &r->addresses[i]))
+            return false;
+    }
+    return true;
 }
 
 void probe_on_resolved(struct probe *p, const struct probe_resolved *r,
@@ -405,7 +428,12 @@ void probe_on_resolved(struct probe *p, const struct probe_resolved *r,
     add_phase(p, PHASE_DNS, span_ns(p, sent, answered));
     if (is_starved(p, now_ns))
         return;
-    p->peer = r->address;
+    assert(r->n_addresses > 0);
+    if (!may_dial_all(p, r)) {
+        fail(p, OUTCOME_DNS_ERROR, TARGET_DENIAL);
+        return;
+    }
+    p->peer = r->addresses[0];
     p->peer.port = p->target->port;
     p->state = PROBE_IDLE;
     p->wants |= WANT_CONNECT;

@@ -122,8 +122,11 @@ static inline unsigned probe_wants(const struct probe *p)
 }
 
 struct probe_resolved {
-    uint8_t outcome;       /* OUTCOME_OK or a dns outcome */
-    struct addr address;   /* its port is ignored */
+    uint8_t outcome; /* OUTCOME_OK or a dns outcome */
+    /* All that were found, at least one if OK, borrowed during the call; their
+     * ports are ignored. The first is dialled, if target->dial allows each. */
+    const struct addr *addresses;
+    size_t n_addresses;
     struct stamp sent;     /* the first query left */
     struct stamp answered; /* the completing answer arrived */
     const char *error;     /* for people, NULL if none */

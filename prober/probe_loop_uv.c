@@ -51,6 +51,7 @@ struct probe_warm {
 struct probe_loop {
     struct psock_set set;
     struct resolver *resolver;
+    struct resolver *retired; /* with lookups that still run */
     uv_timer_t timer;
     uint64_t armed_ns; /* when the timer fires, UINT64_MAX: not armed */
     struct heap deadlines;
@@ -190,7 +191,8 @@ static void on_resolved(void *arg, const struct resolve_result *result)
                                         result->epoch != l->set.clock.epoch);
     struct probe_resolved r = {
         .outcome = result->outcome,
-        .address = result->address,
+        .addresses = result->addresses,
+        .n_addresses = result->n_addresses,
         .sent = result->sent,
         .answered = result->answered,
         .error = result->error,
@@ -321,6 +323,27 @@ static void take_needed_stamp(struct slot *s, uint64_t now_ns)
         probe_on_tx(&s->probe, tx.offset, stamp_of(s, tx.real_ns, now_ns));
 }
 
+/* Nothing between us and the kernel ought to lead a connection elsewhere than
+ * to the address that was judged; if something does (a translation at the
+ * socket layer), not a byte is sent there. */
+static bool is_pinned_peer(struct slot *s, uint64_t now_ns)
+{
+    struct addr peer;
+    int rc = psock_peer(&s->ps, &peer);
+    if (rc == -ENOTCONN)
+        return true; /* reset already: nothing can leave any more */
+    if (rc) {
+        probe_on_error(&s->probe, -rc, now_ns);
+        return false;
+    }
+    if (!addr_equal(&peer, probe_peer(&s->probe))) {
+        probe_cancel(&s->probe, OUTCOME_LOCAL_RESOURCE,
+                     "connected to another address than was dialled");
+        return false;
+    }
+    return true;
+}
+
 static void on_connect_event(struct slot *s, uint32_t events, uint64_t now_ns)
 {
     struct tcp_facts facts;
@@ -333,6 +356,8 @@ static void on_connect_event(struct slot *s, uint32_t events, uint64_t now_ns)
     }
     if (!(events & EPOLLOUT) || tcp_facts_read(s->ps.fd, &facts) ||
         !facts.is_established)
+        return;
+    if (!is_pinned_peer(s, now_ns))
         return;
     (void)psock_stamp_tcp(&s->ps);
     if (s->is_warm)
@@ -422,6 +447,7 @@ static void on_timer(uv_timer_t *timer)
             heap_set(&l->deadlines, &s->deadline, s->probe.run->deadline_ns);
     }
     report_finished(l);
+    resolvers_sweep(&l->retired, false);
     arm_next(l);
 }
 
@@ -554,6 +580,21 @@ void probe_warm_close(struct probe_warm *w)
 
 /* ---- life ---- */
 
+struct resolver *probe_loop_resolver(const struct addr *servers,
+                                     size_t n_servers, size_t in_flight_max,
+                                     struct errmsg *msg)
+{
+    return resolver_make(servers, n_servers,
+                         LOOKUPS_PER_ATTEMPT * in_flight_max + 64, msg);
+}
+
+void probe_loop_set_resolver(struct probe_loop *l, struct resolver *r)
+{
+    resolver_begin(r, &l->set, l->timer.loop);
+    resolver_retire(l->resolver, &l->retired);
+    l->resolver = r;
+}
+
 struct probe_loop *probe_loop_open(const struct probe_loop_config *c,
                                    struct errmsg *msg)
 {
@@ -572,25 +613,22 @@ struct probe_loop *probe_loop_open(const struct probe_loop_config *c,
     if (!l->slots || !l->runs || !l->free_runs ||
         heap_init(&l->deadlines, l->n_slots))
         goto no_memory;
-    if (psock_set_open(&l->set, c->loop, msg))
+    l->resolver = probe_loop_resolver(c->dns_servers, c->n_dns_servers,
+                                      c->in_flight_max, msg);
+    if (!l->resolver || psock_set_open(&l->set, c->loop, msg))
         goto fail;
     l->set.on_turn = on_turn;
     l->set.arg = l;
-    l->resolver =
-        resolver_open(&l->set, c->loop, c->dns_servers, c->n_dns_servers,
-                      LOOKUPS_PER_ATTEMPT * c->in_flight_max + 64, msg);
+    resolver_begin(l->resolver, &l->set, c->loop);
     uv_timer_init(c->loop, &l->timer);
     l->timer.data = l;
-    if (!l->resolver) {
-        probe_loop_close(l);
-        return NULL;
-    }
     return l;
 
 no_memory:
     errmsg_set(msg, "out of memory");
 fail:
     if (l) {
+        resolver_drop(l->resolver);
         heap_fini(&l->deadlines);
         free(l->slots);
         free(l->runs);
@@ -631,6 +669,7 @@ void probe_loop_close(struct probe_loop *l)
     }
     while (l->finished)
         report_finished(l);
+    resolvers_sweep(&l->retired, true);
     resolver_close(l->resolver);
     l->set.on_turn = NULL;
     l->set.on_closed = on_set_closed;

@@ -41,6 +41,17 @@ struct probe_loop *probe_loop_open(const struct probe_loop_config *c,
  * loop must run once more for libuv to finish. NULL is allowed. */
 void probe_loop_close(struct probe_loop *l);
 
+/* Another resolver, for a loop with so many attempts at once. Made on any
+ * thread; NULL with `msg` set. resolver_drop() (resolve_uv.h) if it is not
+ * given away. */
+struct resolver;
+struct resolver *probe_loop_resolver(const struct addr *servers,
+                                     size_t n_servers, size_t in_flight_max,
+                                     struct errmsg *msg);
+/* Lookups that begin from now on are its, those under way end where they are.
+ * Takes it over. Not from within probe_done. */
+void probe_loop_set_resolver(struct probe_loop *l, struct resolver *r);
+
 struct probe_attempt {
     const struct target *target; /* must outlive the attempt */
     uint8_t protocol;            /* enum probe_protocol */

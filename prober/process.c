@@ -44,6 +44,13 @@ static int64_t count_fds(void)
     return n;
 }
 
+int64_t process_resident_bytes(void)
+{
+    struct metrics_process now = {.resident_bytes = -1};
+    read_memory(&now);
+    return now.resident_bytes;
+}
+
 void process_read(struct metrics_process *out)
 {
     struct timespec cpu;

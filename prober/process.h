@@ -11,4 +11,7 @@
 /* What cannot be told is negative. */
 void process_read(struct metrics_process *out);
 
+/* Only that; -1: not known. */
+int64_t process_resident_bytes(void);
+
 #endif /* PROBER_PROCESS_H */

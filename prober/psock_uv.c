@@ -310,6 +310,15 @@ void psock_local(struct psock *ps, struct addr *local)
         (void)addr_from_sockaddr(local, &ss);
 }
 
+int psock_peer(struct psock *ps, struct addr *peer)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    if (getpeername(ps->fd, (struct sockaddr *)&ss, &len))
+        return -errno;
+    return addr_from_sockaddr(peer, &ss) ? -EAFNOSUPPORT : 0;
+}
+
 void psock_nodelay(struct psock *ps)
 {
     int one = 1;

@@ -113,6 +113,9 @@ bool psock_take_tx(int fd, struct psock_tx *tx);
 /* Local address of a connected socket; ADDR_NONE on failure. */
 void psock_local(struct psock *ps, struct addr *local);
 
+/* Who is at the other end of it. 0 or negative errno. */
+int psock_peer(struct psock *ps, struct addr *peer);
+
 /* Send small writes at once (TCP_NODELAY), for connections that are kept. */
 void psock_nodelay(struct psock *ps);
 

@@ -20,7 +20,6 @@
 #define TRY_TIMEOUT_MS 1000
 #define TRIES          2
 #define QUERY_LIFE_NS  UINT64_C(6000000000) /* all tries are over by then */
-#define ADDRESSES_MAX  16
 #define SOCKETS_MAX    32   /* one UDP and one TCP socket per server, retries */
 #define TRUNCATED      0x02 /* TC, in the third byte of a message */
 #define STAMPS         1024 /* queries in flight that can be stamped */
@@ -34,7 +33,8 @@ struct lookup {
     bool is_last_try; /* the second family is being asked */
     uint32_t serial;  /* which use of this slot */
     unsigned ip;      /* family asked for, 4 or 6 */
-    struct resolve_result result;
+    struct stamp sent, answered;
+    uint32_t epoch; /* of the clock map, at both */
     char host[256];
 };
 
@@ -58,6 +58,8 @@ struct resolver {
     ares_channel channel;
     uv_timer_t timer;
     bool is_closing;
+    struct resolver *next; /* of those that retired */
+    size_t n_running;
     uint32_t serial;
     struct lookup *lookups, *free_lookups;
     size_t lookups_max, n_lookups_used; /* beyond, no page was touched */
@@ -287,13 +289,31 @@ static void arm_timer(struct resolver *r)
 static void on_answer(void *arg, int status, int timeouts,
                       unsigned char *answer, int len);
 
-static void end_lookup(struct lookup *l)
+/* A name's addresses, on the stack while they are handed on: lookups are
+ * many, and are to stay small. */
+struct answer {
+    const char *error; /* static, NULL if there is none */
+    size_t n;
+    struct addr addresses[RESOLVE_ADDRESSES_MAX];
+};
+
+static void end_lookup(struct lookup *l, uint8_t outcome,
+                       const struct answer *a)
 {
     struct resolver *r = l->resolver;
     resolve_done *done = l->done;
     void *arg = l->arg;
-    struct resolve_result result = l->result;
+    struct resolve_result result = {
+        .outcome = outcome,
+        .addresses = a->addresses,
+        .n_addresses = a->n,
+        .sent = l->sent,
+        .answered = l->answered,
+        .epoch = l->epoch,
+        .error = a->error,
+    };
 
+    r->n_running--;
     l->serial = ++r->serial;
     l->next_free = r->free_lookups;
     r->free_lookups = l;
@@ -307,28 +327,45 @@ static void ask(struct lookup *l)
                l->ip == 4 ? ns_t_a : ns_t_aaaa, on_answer, l);
 }
 
-/* The first address in the answer; aliases are followed inside it. */
-static int parse_answer(struct lookup *l, const unsigned char *answer, int len)
+static size_t count_aliases(const struct hostent *h)
 {
-    struct ares_addrttl v4[ADDRESSES_MAX];
-    struct ares_addr6ttl v6[ADDRESSES_MAX];
-    struct addr *a = &l->result.address;
-    int n = ADDRESSES_MAX;
-    int status;
+    size_t n = 0;
+    while (h->h_aliases[n])
+        n++;
+    return n;
+}
 
-    if (l->ip == 4)
-        status = ares_parse_a_reply(answer, len, NULL, v4, &n);
-    else
-        status = ares_parse_aaaa_reply(answer, len, NULL, v6, &n);
+/* The addresses in the answer; aliases are followed inside it. One more than
+ * is allowed is asked for, to see that there are too many. */
+static int parse_answer(const struct lookup *l, const unsigned char *answer,
+                        int len, struct answer *out)
+{
+    struct ares_addrttl v4[RESOLVE_ADDRESSES_MAX + 1];
+    struct ares_addr6ttl v6[RESOLVE_ADDRESSES_MAX + 1];
+    struct hostent *h = NULL;
+    int n = RESOLVE_ADDRESSES_MAX + 1;
+    int status = l->ip == 4 ? ares_parse_a_reply(answer, len, &h, v4, &n)
+                            : ares_parse_aaaa_reply(answer, len, &h, v6, &n);
+    size_t n_aliases = h ? count_aliases(h) : 0;
+    ares_free_hostent(h);
     if (status != ARES_SUCCESS)
         return status;
     if (n == 0)
         return ARES_ENODATA;
-    *a = (struct addr){.family = l->ip == 4 ? ADDR_V4 : ADDR_V6};
-    if (l->ip == 4)
-        memcpy(a->ip, &v4[0].ipaddr, 4);
-    else
-        memcpy(a->ip, &v6[0].ip6addr, 16);
+    if (n > RESOLVE_ADDRESSES_MAX || n_aliases > RESOLVE_ALIASES_MAX) {
+        out->error = n > RESOLVE_ADDRESSES_MAX ? "more than 16 addresses"
+                                               : "more than 8 aliases";
+        return ARES_EBADRESP;
+    }
+    for (int i = 0; i < n; i++) {
+        struct addr *a = &out->addresses[i];
+        *a = (struct addr){.family = l->ip == 4 ? ADDR_V4 : ADDR_V6};
+        if (l->ip == 4)
+            memcpy(a->ip, &v4[i].ipaddr, 4);
+        else
+            memcpy(a->ip, &v6[i].ip6addr, 16);
+    }
+    out->n = (size_t)n;
     return ARES_SUCCESS;
 }
 
@@ -354,14 +391,13 @@ static void note_stamps(struct lookup *l, const unsigned char *answer)
 {
     uint16_t id = (uint16_t)(answer[0] << 8 | answer[1]);
     struct query_stamps *q = stamps_of(l->resolver, id);
-    struct resolve_result *result = &l->result;
     if (q->id != id || q->answered.source == STAMP_NONE)
         return;
-    if (result->sent.source == STAMP_NONE) {
-        result->sent = q->sent;
-        result->epoch = q->epoch;
+    if (l->sent.source == STAMP_NONE) {
+        l->sent = q->sent;
+        l->epoch = q->epoch;
     }
-    result->answered = q->answered;
+    l->answered = q->answered;
     q->answered = q->sent = (struct stamp){0};
 }
 
@@ -369,12 +405,13 @@ static void on_answer(void *arg, int status, int timeouts,
                       unsigned char *answer, int len)
 {
     struct lookup *l = arg;
+    struct answer found = {0};
     (void)timeouts;
 
     if (answer && len >= 2)
         note_stamps(l, answer);
     if (status == ARES_SUCCESS)
-        status = parse_answer(l, answer, len);
+        status = parse_answer(l, answer, len, &found);
     if (status == ARES_ENODATA && !l->is_last_try && l->done &&
         !l->resolver->is_closing) {
         l->is_last_try = true;
@@ -382,9 +419,9 @@ static void on_answer(void *arg, int status, int timeouts,
         ask(l);
         return;
     }
-    l->result.outcome = outcome_of(status);
-    l->result.error = status == ARES_SUCCESS ? NULL : ares_strerror(status);
-    end_lookup(l);
+    if (status != ARES_SUCCESS && !found.error)
+        found.error = ares_strerror(status);
+    end_lookup(l, outcome_of(status), &found);
 }
 
 struct lookup *resolver_start(struct resolver *r, const char *host,
@@ -407,6 +444,7 @@ struct lookup *resolver_start(struct resolver *r, const char *host,
     int n = snprintf(l->host, sizeof(l->host), "%s.", host);
     assert(n > 0 && (size_t)n < sizeof(l->host));
     (void)n;
+    r->n_running++;
     ask(l);
     arm_timer(r);
     return l->serial == serial ? l : NULL;
@@ -457,15 +495,15 @@ static int open_channel(struct resolver *r)
     return status;
 }
 
-struct resolver *resolver_open(struct psock_set *set, uv_loop_t *loop,
-                               const struct addr *servers, size_t n_servers,
+/* Without ares_library_init(): it counts its callers, which may be two threads
+ * here, and does nothing else on this system. */
+struct resolver *resolver_make(const struct addr *servers, size_t n_servers,
                                size_t lookups_max, struct errmsg *msg)
 {
     struct resolver *r = calloc(1, sizeof(*r));
     int status = ARES_ENOMEM;
     if (!r)
         goto fail;
-    r->set = set;
     r->lookups_max = lookups_max;
     for (size_t i = 0; i < SOCKETS_MAX; i++) {
         r->sockets[i].ps.fd = -1;
@@ -474,23 +512,13 @@ struct resolver *resolver_open(struct psock_set *set, uv_loop_t *loop,
     r->lookups = calloc(lookups_max, sizeof(*r->lookups));
     if (!r->lookups)
         goto fail;
-    status = ares_library_init(ARES_LIB_INIT_ALL);
-    if (status != ARES_SUCCESS)
-        goto fail;
     status = open_channel(r);
     if (status != ARES_SUCCESS)
-        goto fail_library;
+        goto fail;
     status = set_servers(r, servers, n_servers);
-    if (status != ARES_SUCCESS)
-        goto fail_channel;
-    uv_timer_init(loop, &r->timer);
-    r->timer.data = r;
-    return r;
-
-fail_channel:
+    if (status == ARES_SUCCESS)
+        return r;
     ares_destroy(r->channel);
-fail_library:
-    ares_library_cleanup();
 fail:
     errmsg_set(msg, "resolver: %s", ares_strerror(status));
     if (r)
@@ -499,10 +527,25 @@ fail:
     return NULL;
 }
 
+void resolver_begin(struct resolver *r, struct psock_set *set, uv_loop_t *loop)
+{
+    r->set = set;
+    uv_timer_init(loop, &r->timer);
+    r->timer.data = r;
+}
+
+void resolver_drop(struct resolver *r)
+{
+    if (!r)
+        return;
+    ares_destroy(r->channel);
+    free(r->lookups);
+    free(r);
+}
+
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct resolver *r = handle->data;
-    ares_library_cleanup();
     free(r->lookups);
     free(r);
 }
@@ -514,4 +557,24 @@ void resolver_close(struct resolver *r)
     r->is_closing = true;
     ares_destroy(r->channel);
     uv_close((uv_handle_t *)&r->timer, on_timer_closed);
+}
+
+void resolver_retire(struct resolver *r, struct resolver **list)
+{
+    r->next = *list;
+    *list = r;
+    resolvers_sweep(list, false);
+}
+
+void resolvers_sweep(struct resolver **list, bool in_any_case)
+{
+    for (struct resolver **at = list; *at;) {
+        struct resolver *r = *at;
+        if (r->n_running > 0 && !in_any_case) {
+            at = &r->next;
+            continue;
+        }
+        *at = r->next;
+        resolver_close(r);
+    }
 }

@@ -745,6 +745,15 @@ fail:
     return NULL;
 }
 
+void responder_set(struct responder *r, struct tls_context *tls,
+                   uint64_t idle_timeout_ns, uint64_t delay_ns)
+{
+    assert(!tls == !r->config.tls);
+    r->config.tls = tls;
+    r->config.idle_timeout_ns = idle_timeout_ns;
+    r->config.delay_ns = delay_ns;
+}
+
 void responder_drain(struct responder *r)
 {
     r->is_draining = true;

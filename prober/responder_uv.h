@@ -40,6 +40,11 @@ struct responder *responder_open(uv_loop_t *loop,
                                  const struct responder_config *c,
                                  struct addr *actual, struct errmsg *msg);
 
+/* For connections accepted from now on; `tls` as in the configuration, and
+ * plain text stays plain text. */
+void responder_set(struct responder *r, struct tls_context *tls,
+                   uint64_t idle_timeout_ns, uint64_t delay_ns);
+
 /* Answer NOT_SERVING / 503 from now on and tell the watchers; go on
  * accepting, so that probes in flight get an honest answer. */
 void responder_drain(struct responder *r);

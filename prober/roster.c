@@ -152,7 +152,6 @@ struct roster *roster_open(const struct config *config,
         places *= 2;
     r->config = config;
     r->policy = policy;
-    r->generation = 1;
     r->is_reporter = true;
     r->mask = places - 1;
     r->records = calloc(records_max, sizeof(struct record *));
@@ -176,12 +175,41 @@ void roster_close(struct roster *r)
     free(r);
 }
 
-/* ---- reading ---- */
-
-uint32_t roster_generation(const struct roster *r)
+/* A member that is a peer or target now keeps no record of its own. */
+static size_t keep_members(struct roster *r, const struct roster *other,
+                           struct record **kept)
 {
-    return r->generation;
+    size_t n = 0;
+    for (size_t i = 0; i < r->n; i++) {
+        struct record *record = r->records[i];
+        const char *name = record->entry.name;
+        if (i < r->n_fixed || roster_record(other, name, strlen(name)))
+            free(record);
+        else
+            kept[n++] = record;
+    }
+    return n;
 }
+
+void roster_replace(struct roster *r, struct roster *other)
+{
+    assert(other->n == other->n_fixed);
+    size_t n = keep_members(r, other, r->records);
+    assert(other->n + n <= records_max);
+    memmove(r->records + other->n, r->records, n * sizeof(struct record *));
+    memcpy(r->records, other->records, other->n * sizeof(struct record *));
+    r->n_fixed = other->n;
+    r->n = other->n + n;
+    other->n = other->n_fixed = 0;
+    roster_close(other);
+    /* What members say is judged anew, and who probes whom. */
+    for (size_t i = 0; i < r->n; i++)
+        r->records[i]->facts_hash = 0;
+    r->is_choice_done = false;
+    roster_index_names(r);
+}
+
+/* ---- reading ---- */
 
 size_t roster_count(const struct roster *r)
 {

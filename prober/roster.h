@@ -20,7 +20,7 @@
  * not know that one; until the others drop it their choices may differ.)
  * Static peers and outside targets are probed whatever is chosen.
  *
- * Each change of what is probed gives a new generation. Control plane only.
+ * Control plane only.
  */
 #ifndef PROBER_ROSTER_H
 #define PROBER_ROSTER_H
@@ -71,15 +71,19 @@ struct roster *roster_open(const struct config *config,
                            const struct addr_policy *policy);
 void roster_close(struct roster *r);
 
+/* Take over the peers and targets of `other`, a roster that was opened for
+ * another configuration and is closed here; members are kept. The configuration
+ * borrowed has the new content by now; call roster_update() next. */
+void roster_replace(struct roster *r, struct roster *other);
+
 /* Take over what the mesh knows now; call after its events, and once a second.
  * Nothing to do for a mesh that is off. Returns true if what is probed, or
- * how, or its name, zone or region has changed; then there is a new generation.
+ * how, or its name, zone or region has changed.
  * Without memory for a new member it is taken up at a later call.
  */
 bool roster_update(struct roster *r, const struct members *members,
                    uint64_t now_ns);
 
-uint32_t roster_generation(const struct roster *r);
 /* Peers first, then targets, then members. Valid until the next update. */
 size_t roster_count(const struct roster *r);
 const struct roster_entry *roster_get(const struct roster *r, size_t i);

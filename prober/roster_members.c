@@ -296,6 +296,5 @@ bool roster_update(struct roster *r, const struct members *ms, uint64_t now_ns)
     }
     roster_index_names(r);
     is_changed |= roster_choose(r);
-    r->generation += is_changed;
     return is_changed;
 }

@@ -25,7 +25,6 @@ struct record {
 struct roster {
     const struct config *config;
     const struct addr_policy *policy;
-    uint32_t generation;
     bool is_holding;
     bool is_choice_done, is_reporter;
     uint64_t choice_hash; /* of the nodes that the choice was made among */

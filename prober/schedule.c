@@ -97,6 +97,21 @@ void schedule_remove(struct schedule *s, size_t index)
         give_back(s, e);
 }
 
+void schedule_retime(struct schedule *s, size_t index, const char *self,
+                     const char *name, uint64_t interval_ns,
+                     uint16_t in_flight_max, uint64_t now_ns)
+{
+    assert(index < s->n && !s->entries[index].is_removed);
+    assert(interval_ns > 0 && in_flight_max > 0);
+    struct schedule_entry *e = &s->entries[index];
+    e->in_flight_max = in_flight_max;
+    if (e->interval_ns == interval_ns)
+        return; /* its slots are where they were */
+    e->interval_ns = interval_ns;
+    e->offset_ns = spread(self, name, e);
+    heap_set(&s->heap, &e->due, slot_after(e, now_ns));
+}
+
 uint64_t schedule_next(const struct schedule *s)
 {
     struct heap_node *first = heap_first(&s->heap);
@@ -116,7 +131,7 @@ struct schedule_entry *schedule_take(struct schedule *s, uint64_t now_ns,
         /* Late by whole intervals: only the latest slot is served. */
         s->missed += slots - 1;
         heap_set(&s->heap, &e->due, next_ns);
-        if (e->in_flight == e->in_flight_max) {
+        if (e->in_flight >= e->in_flight_max) {
             s->missed++;
             continue;
         }

@@ -57,6 +57,12 @@ int schedule_add(struct schedule *s, const char *self, const char *name,
  * until the next schedule_add(). */
 void schedule_remove(struct schedule *s, size_t index);
 
+/* Another interval for entry `index`, which is in force: its next slot is the
+ * first one of the new cadence after `now_ns`. Attempts in flight go on. */
+void schedule_retime(struct schedule *s, size_t index, const char *self,
+                     const char *name, uint64_t interval_ns,
+                     uint16_t in_flight_max, uint64_t now_ns);
+
 /* When the next slot is due; UINT64_MAX if there are no entries. */
 uint64_t schedule_next(const struct schedule *s);
 

@@ -20,7 +20,19 @@
 #define TARGET_REQUEST_MAX 2048
 #define TARGET_SERVICE_MAX 128 /* GRPC_SERVICE_MAX */
 
+/* What whoever asked hears of a refusal, whichever rule it was. */
+#define TARGET_DENIAL "address denied by policy"
+
+/* Judges each address that a lookup returned, and one that needs no lookup,
+ * with the target's port, just before an attempt dials one of them: a single
+ * false refuses the attempt. */
+struct target_dial {
+    bool (*may_dial)(const void *arg, const struct addr *a); /* NULL: any */
+    const void *arg;
+};
+
 struct target {
+    struct target_dial dial;
     struct addr address; /* dialled directly if family is set: then there is
                           * no dns phase */
     uint16_t port;

@@ -317,9 +317,11 @@ static struct stamp kernel(uint64_t ns)
 
 void fake_resolved(struct fake_host *h, uint64_t sent_ns, uint64_t answered_ns)
 {
+    static const struct addr seven = {.family = ADDR_V4, .ip = {10, 0, 0, 7}};
     struct probe_resolved r = {
         .outcome = OUTCOME_OK,
-        .address = {.family = ADDR_V4, .ip = {10, 0, 0, 7}},
+        .addresses = h->answers ? h->answers : &seven,
+        .n_addresses = h->answers ? h->n_answers : 1,
         .sent = kernel(sent_ns),
         .answered = kernel(answered_ns),
     };

@@ -51,6 +51,10 @@ struct fake_host {
     struct fake_server server;
     uint64_t now_ns;
 
+    /* What names resolve to; NULL: 10.0.0.7. */
+    const struct addr *answers;
+    size_t n_answers;
+
     /* How the machine behaves. */
     size_t take_max; /* bytes a socket takes at once, 0: any number */
     bool is_stuck;   /* the socket takes nothing (EAGAIN) */

@@ -102,8 +102,11 @@ int main(int argc, char **argv)
     uv_loop_t *loop = uv_default_loop();
     if (addr_parse(&any, "127.0.0.1:0"))
         return 1;
-    struct httpd *h =
-        httpd_open(loop, &any, &limits, handle, &world.source, &actual, &msg);
+    const struct httpd_config server = {.listen = &any,
+                                        .limits = &limits,
+                                        .handler = handle,
+                                        .arg = &world.source};
+    struct httpd *h = httpd_open(loop, &server, &actual, &msg);
     if (!h) {
         fprintf(stderr, "httpd_server: %s\n", msg.text);
         return 1;

@@ -52,7 +52,7 @@ DOORS = {
     r"yaml\.h": r"prober/config\w*\.c",
     r"jansson\.h": r"prober/cli_json\.c",
     r"zlib\.h": r"prober/httpd\w*\.c",
-    r"uv\.h": r"(prober|mesh)/\w+_uv\.[ch]|prober/(daemon|cli_probe(_run)?)\.c",
+    r"uv\.h": r"(prober|mesh)/\w+_uv\.[ch]|prober/(daemon|cli_probe_run)\.c",
 }
 ONE_FILE = {r"yaml\.h", r"jansson\.h", r"ares\w*\.h"}
 

@@ -2,7 +2,7 @@
 # sanitize.sh [ROW...] - the tests under sanitizers, a build directory per row.
 #
 #   gcc, clang   address and undefined behaviour: unit tests, fuzz corpora,
-#                whole processes
+#                whole processes, torture
 #   tsan         data races: the tests of suite `thread`
 set -u
 cd "$(dirname "$0")/.." || exit
@@ -35,7 +35,7 @@ for name in "$@"; do
     case $name in
     gcc | clang)
         row "$name" "$name" address,undefined unit --suite fuzz \
-            --suite process || bad=1
+            --suite process --suite torture || bad=1
         ;;
     tsan) row tsan clang thread thread || bad=1 ;;
     *) echo "sanitize.sh: no row $name" >&2 && exit 2 ;;

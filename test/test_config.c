@@ -335,7 +335,8 @@ static void listens_on_short_forms_and_port_zero(void **state)
     struct config *c = load(NODE "probe: {listen: \":99\"}\n"
                                  "api: {listen: 127.0.0.1}\n"
                                  "gossip: {listen: \"127.0.0.1:0\"}\n"
-                                 "control: {listen: \"127.0.0.1:9\"}\n");
+                                 "control: {listen: \"127.0.0.1:9\", insecure: "
+                                 "true, tokens_file: t}\n");
     check_text(addr_format(&c->probe.listen, text), "[::]:99");
     check_text(addr_format(&c->api.listen, text), "127.0.0.1:7070");
     check_text(addr_format(&c->gossip.listen, text), "127.0.0.1:0");
@@ -469,8 +470,8 @@ static void refuses_bad_addresses(void **state)
         "port, not \"1.2.3.4:0\"\n"
         "t:4:65: gossip.join[6] must be a host or address, with or without a "
         "port, not \"a b\"\n"
-        "t:5:19: control.listen must be unix:/path or an address with a port, "
-        "not \"unix:x\"\n"
+        "t:5:19: control.listen must be unix:/path (at most 107 bytes), an "
+        "address with a port, or off, not \"unix:x\"\n"
         "t:5:37: control.allow[0] must be a network (10.0.0.0/8, no bits "
         "behind the prefix), an address, a host or *.domain, not "
         "\"10.0.0.1/8\"\n"
@@ -550,8 +551,9 @@ static void a_unix_socket_path_must_fit_the_kernel(void **state)
     config_free(c);
     free(text);
     text = repeat("control: {listen: \"unix:/", "x", 107, "\"}");
-    check_errors(text, "t:1:19: control.listen must be unix:/path or an "
-                       "address with a port, not \"unix:/xxxxxxxxxxxxxxxxxxxxxx"
+    check_errors(text, "t:1:19: control.listen must be unix:/path (at most 107 "
+                       "bytes), an address with a port, or off, not "
+                       "\"unix:/xxxxxxxxxxxxxxxxxxxxxx"
                        "xxxxxxxxxxxxxxxxxxxxxxxxxxxx...\"\n");
     free(text);
 }
@@ -849,7 +851,10 @@ static void warns_of_variables_that_name_no_key(void **state)
     static char h[] = "PROBER_PROBE_PROTOCOLS=http1";
     static char i[] = "PROBER_x\x1b=1";
     static char j[] = "PROBER_NODE_ZONE_PORTS=1_PORT_";
-    char *environment[] = {a, b, c, d, e, f, g, h, i, j, NULL};
+    static char k[] = "PROBER_CONTROL=unix:/c.sock";
+    static char l[] = "PROBER_TOKEN_FILE=t";
+    static char m[] = "PROBER_TOKEN_FIL=t";
+    char *environment[] = {a, b, c, d, e, f, g, h, i, j, k, l, m, NULL};
     struct config *config = load(NODE);
     check_i64(config_warn_environment(config, environment), 0);
     check_text(config->warnings,
@@ -858,7 +863,8 @@ static void warns_of_variables_that_name_no_key(void **state)
                "variable\n"
                "PROBER_x?: no configuration key has this variable\n"
                "PROBER_NODE_ZONE_PORTS: no configuration key has this "
-               "variable\n");
+               "variable\n"
+               "PROBER_TOKEN_FIL: no configuration key has this variable\n");
     config_free(config);
 }
 
@@ -1073,8 +1079,289 @@ static void every_key_is_documented_with_its_variable(void **state)
             print_error("%s is not documented\n", path);
         check_true(strstr(text, quoted) && strstr(text, name));
     }
-    check_u64(n, 32);
+    check_u64(n, 45);
     free(text);
+}
+
+/* ---- the control port -------------------------------------------------- */
+
+#define TLS_YES "tls: {certificate: c, key: k}\n"
+
+static void reads_all_of_control(void **state)
+{
+    (void)state;
+    struct config *c = load(
+        NODE "gossip: {}\n"
+             "control:\n"
+             "  listen: 10.0.0.5:7071\n"
+             "  socket_mode: 0660\n"
+             "  socket_group: ops\n"
+             "  tokens_file: t\n"
+             "  client_ca: ca\n"
+             "  audit_file: a\n"
+             "  users: [{user: bob, role: viewer}, {role: admin, group: 12}]\n"
+             "  certificates: [{name: \"spiffe://x/ci\", role: runner},\n"
+             "                 {name: a.example.org, role: prober}]\n"
+             "  hosts: [p.example.org, 10.0.0.5]\n"
+             "  allow: [10.0.0.0/8]\n"
+             "  ports: [1, 8443, 65535]\n"
+             "  dangerously_allow: [127.0.0.1, \"FD00:EC2:0::254\"]\n"
+             "  run_for_others: false\n"
+             "  requests_per_minute: 60\n"
+             "  requests_max: 5\n"
+             "  in_flight_max: 6\n"
+             "  target_per_s: 7\n" TLS_YES);
+    check_true(c->control.is_set);
+    check_text(c->control.listen, "10.0.0.5:7071");
+    check_u64(c->control.socket_mode, 0660);
+    check_text(c->control.socket_group, "ops");
+    check_false(c->control.is_insecure);
+    check_text(c->control.tokens_file, "t");
+    check_text(c->control.client_ca, "ca");
+    check_text(c->control.audit_file, "a");
+    check_u64(c->control.n_users, 2);
+    check_false(c->control.users[0].is_group);
+    check_text(c->control.users[0].name, "bob");
+    check_u64(c->control.users[0].role, 1);
+    check_true(c->control.users[1].is_group);
+    check_text(c->control.users[1].name, "12");
+    check_u64(c->control.users[1].role, 4);
+    check_u64(c->control.n_certificates, 2);
+    check_text(c->control.certificates[0].name, "spiffe://x/ci");
+    check_u64(c->control.certificates[0].role, 2);
+    check_u64(c->control.certificates[1].role, 3);
+    check_u64(c->control.n_hosts, 2);
+    check_text(c->control.hosts[1], "10.0.0.5");
+    check_u64(c->control.n_ports, 3);
+    check_u64(c->control.ports[0], 1);
+    check_u64(c->control.ports[2], 65535);
+    check_u64(c->control.n_dangerous, 2);
+    check_text(c->control.dangerous[0], "127.0.0.1");
+    check_text(c->control.dangerous[1], "fd00:ec2::254");
+    check_false(c->control.runs_for_others);
+    check_u64(c->control.requests_per_minute, 60);
+    check_u64(c->control.requests_max, 5);
+    check_u64(c->control.in_flight_max, 6);
+    check_u64(c->control.target_per_s, 7);
+    config_free(c);
+}
+
+static void control_has_safe_defaults(void **state)
+{
+    (void)state;
+    struct config *c = load(NODE "control: {allow: [h]}\n");
+    check_false(c->control.is_set);
+    check_text(c->control.listen, "unix:/run/prober/control.sock");
+    check_u64(c->control.socket_mode, 0600);
+    check_text(c->control.socket_group, "");
+    check_false(c->control.is_insecure);
+    check_u64(c->control.n_users + c->control.n_certificates, 0);
+    check_u64(c->control.n_ports + c->control.n_dangerous, 0);
+    check_true(c->control.runs_for_others);
+    check_u64(c->control.requests_per_minute, 10);
+    check_u64(c->control.requests_max, 128);
+    check_u64(c->control.in_flight_max, 8);
+    check_u64(c->control.target_per_s, 10);
+    config_free(c);
+    c = load(NODE "control: {listen: off}\n");
+    check_true(c->control.is_set);
+    check_text(c->control.listen, "off");
+    config_free(c);
+    c = load(NODE "control: {listen: \"unix:/run/prober/control.sock\"}\n");
+    check_true(c->control.is_set); /* said, though it is the default */
+    config_free(c);
+}
+
+/* Of every combination, exactly those that the table of the header allows. */
+static void listens_only_where_it_is_safe(void **state)
+{
+    (void)state;
+    static const char *const places[] = {"unix:/c", "off",        "127.0.0.1:9",
+                                         "[::1]:9", "10.0.0.5:9", "0.0.0.0:9",
+                                         "[::]:9"};
+    for (size_t i = 0; i < 7; i++) {
+        bool is_tcp = i >= 2;
+        bool is_loopback = i == 2 || i == 3;
+        for (unsigned bits = 0; bits < 16; bits++) {
+            bool insecure = bits & 1;
+            bool tokens = bits & 2;
+            bool ca = bits & 4;
+            bool tls = bits & 8;
+            char text[512];
+            snprintf(text, sizeof(text),
+                     NODE "control: {listen: \"%s\", insecure: %s%s%s}\n%s",
+                     places[i], insecure ? "true" : "false",
+                     tokens ? ", tokens_file: t" : "",
+                     ca ? ", client_ca: c" : "", tls ? TLS_YES : "");
+            bool is_good = i == 0    ? true
+                           : !is_tcp ? !insecure
+                           : is_loopback
+                               ? (tls || insecure) && (tokens || (tls && ca))
+                               : tls && !insecure && (tokens || ca);
+            struct config *c = NULL;
+            char *errors = NULL;
+            int err =
+                config_parse("t", text, strlen(text), no_variable, &c, &errors);
+            if ((err == 0) != is_good)
+                print_error("%s%s", text, errors ? errors : "");
+            check_true((err == 0) == is_good);
+            config_free(c);
+            free(errors);
+        }
+    }
+}
+
+static void says_why_control_may_not_listen_there(void **state)
+{
+    (void)state;
+    check_errors(
+        NODE "control: {listen: \"10.0.0.5:9\", insecure: true}\n",
+        "t:2:19: control.listen off loopback needs tls.certificate and "
+        "tls.key: tokens would cross the network in the clear\n"
+        "t:2:19: control.listen off loopback needs control.tokens_file or "
+        "control.client_ca: nobody could show who he is\n"
+        "t:2:43: control.insecure is refused off loopback: tokens would cross "
+        "the network in the clear\n");
+    check_errors(
+        NODE "control: {listen: \"127.0.0.1:9\"}\n",
+        "t:2:19: control.listen on TCP needs tls.certificate and tls.key, or "
+        "control.insecure: true, since tokens are sent in the clear then\n"
+        "t:2:19: control.listen on TCP needs control.tokens_file, or TLS and "
+        "control.client_ca: every user of this host reaches it\n");
+    check_errors(NODE "control: {listen: off, insecure: true}\n",
+                 "t:2:34: control.insecure has no effect with "
+                 "control.listen: off\n");
+    check_errors(
+        NODE "control: {certificates: [{name: a, role: admin}], "
+             "socket_group: g}\n",
+        "t:2:25: control.certificates needs control.client_ca, against which "
+        "they are verified\n"
+        "t:2:65: control.socket_group has no effect without "
+        "control.socket_mode: 0660\n");
+    check_errors(NODE
+                 "probe: {listen: \":9\"}\napi: {listen: \"127.0.0.1:9\"}\n"
+                 "gossip: {listen: \"127.0.0.1:9\"}\n"
+                 "control: {listen: \"127.0.0.1:9\", insecure: true, "
+                 "tokens_file: t}\n",
+                 "t:3:15: api.listen is the same as probe.listen\n"
+                 "t:4:18: gossip.listen is the same as probe.listen\n"
+                 "t:4:18: gossip.listen is the same as api.listen\n"
+                 "t:5:19: control.listen is the same as probe.listen\n"
+                 "t:5:19: control.listen is the same as api.listen\n"
+                 "t:5:19: control.listen is the same as gossip.listen\n");
+}
+
+static void refuses_bad_values_of_control(void **state)
+{
+    (void)state;
+    check_errors(NODE "control:\n"
+                      "  socket_mode: 0666\n"
+                      "  ports: [0, 65536, \"80\", 080, http]\n"
+                      "  dangerously_allow: [10.0.0.0/8, localhost, "
+                      "\"fe80::1%eth0\", 127.1]\n"
+                      "  hosts: [\"a b\", \"a:1\"]\n"
+                      "  requests_per_minute: 0\n"
+                      "  in_flight_max: 1025\n",
+                 "t:3:16: control.socket_mode must be 0600 or 0660, not "
+                 "\"0666\"\n"
+                 "t:4:11: control.ports[0] must be a port, 1 to 65535 without "
+                 "quotes, not \"0\"\n"
+                 "t:4:14: control.ports[1] must be a port, 1 to 65535 without "
+                 "quotes, not \"65536\"\n"
+                 "t:4:21: control.ports[2] must be a port, 1 to 65535 without "
+                 "quotes, not \"80\"\n"
+                 "t:4:27: control.ports[3] must be a port, 1 to 65535 without "
+                 "quotes, not \"080\"\n"
+                 "t:4:32: control.ports[4] must be a port, 1 to 65535 without "
+                 "quotes, not \"http\"\n"
+                 "t:5:23: control.dangerously_allow[0] must be a single "
+                 "address: no network, no name, not \"10.0.0.0/8\"\n"
+                 "t:5:35: control.dangerously_allow[1] must be a single "
+                 "address: no network, no name, not \"localhost\"\n"
+                 "t:5:46: control.dangerously_allow[2] must be a single "
+                 "address: no network, no name, not \"fe80::1%eth0\"\n"
+                 "t:5:62: control.dangerously_allow[3] must be a single "
+                 "address: no network, no name, not \"127.1\"\n"
+                 "t:6:11: control.hosts[0] must be a host name or address "
+                 "without a port, not \"a b\"\n"
+                 "t:6:18: control.hosts[1] must be a host name or address "
+                 "without a port, not \"a:1\"\n"
+                 "t:7:24: control.requests_per_minute is 0, the least allowed "
+                 "is 1\n"
+                 "t:8:18: control.in_flight_max is 1025, the most allowed is "
+                 "1024\n");
+    check_errors(NODE "control: {ports: []}\n",
+                 "t:2:18: control.ports must name at least one port\n");
+}
+
+static void refuses_bad_people(void **state)
+{
+    (void)state;
+    check_errors(NODE "control:\n"
+                      "  client_ca: c\n"
+                      "  users:\n"
+                      "  - {user: a, group: b, role: admin}\n"
+                      "  - {role: admin}\n"
+                      "  - {user: a}\n"
+                      "  - {user: \"a b\", role: root}\n"
+                      "  - bob\n"
+                      "  certificates:\n"
+                      "  - {name: \"a b\", role: admin}\n"
+                      "  - {role: admin, user: x}\n",
+                 "t:5:5: control.users[0] needs either a user or a group\n"
+                 "t:6:5: control.users[1] needs either a user or a group\n"
+                 "t:7:5: control.users[2] needs a role\n"
+                 "t:8:12: control.users[3].user must be letters, digits, '.', "
+                 "'_' or '-', not \"a b\"\n"
+                 "t:8:25: control.users[3].role must be viewer, runner, prober "
+                 "or admin, not \"root\"\n"
+                 "t:9:5: control.users[4] must be a mapping, not a single "
+                 "value\n"
+                 "t:11:12: control.certificates[0].name must be a name as it "
+                 "stands in a certificate, at most 122 printable characters "
+                 "without blanks, not \"a b\"\n"
+                 "t:12:5: control.certificates[1] needs a name\n"
+                 "t:12:19: unknown key control.certificates[1].user\n");
+}
+
+static char *control_variables(const char *name)
+{
+    static char values[][2][32] = {
+        {"PROBER_CONTROL_LISTEN", "127.0.0.1:9"},
+        {"PROBER_CONTROL_INSECURE", "true"},
+        {"PROBER_CONTROL_SOCKET_MODE", "0660"},
+        {"PROBER_CONTROL_TOKENS_FILE", "tokens"},
+    };
+    for (size_t i = 0; i < 4; i++) {
+        if (strcmp(name, values[i][0]) == 0)
+            return values[i][1];
+    }
+    return NULL;
+}
+
+static char *unsafe_variables(const char *name)
+{
+    static char listen[] = "10.0.0.5:9";
+    return strcmp(name, "PROBER_CONTROL_LISTEN") == 0 ? listen : NULL;
+}
+
+static void variables_reach_control_and_its_checks(void **state)
+{
+    (void)state;
+    struct config *c = NULL;
+    char *errors = NULL;
+    check_true(config_parse("t", NODE, strlen(NODE), control_variables, &c,
+                            &errors) == 0);
+    check_true(c->control.is_set);
+    check_text(c->control.listen, "127.0.0.1:9");
+    check_true(c->control.is_insecure);
+    check_u64(c->control.socket_mode, 0660);
+    config_free(c);
+    check_true(config_parse("t", NODE, strlen(NODE), unsafe_variables, &c,
+                            &errors) == ERR_BAD);
+    check_true(strstr(errors, "t: control.listen off loopback needs "
+                              "tls.certificate"));
+    free(errors);
 }
 
 /* ---- properties -------------------------------------------------------- */
@@ -1182,6 +1469,13 @@ int main(void)
         cmocka_unit_test(a_file_one_byte_too_long_is_refused),
         cmocka_unit_test(the_packaged_file_is_the_defaults),
         cmocka_unit_test(every_key_is_documented_with_its_variable),
+        cmocka_unit_test(reads_all_of_control),
+        cmocka_unit_test(control_has_safe_defaults),
+        cmocka_unit_test(listens_only_where_it_is_safe),
+        cmocka_unit_test(says_why_control_may_not_listen_there),
+        cmocka_unit_test(refuses_bad_values_of_control),
+        cmocka_unit_test(refuses_bad_people),
+        cmocka_unit_test(variables_reach_control_and_its_checks),
         cmocka_unit_test(survives_truncation_and_flipped_bits),
         cmocka_unit_test(complaints_come_sorted_whatever_their_order),
     };

@@ -201,7 +201,7 @@ static void open_host(struct host *h)
     h->config = (struct httpd_conn_config){
         .limits = &h->limits, .handler = handle, .arg = h, .stats = &h->stats};
     wr_init_grow(&h->got, REPLY_MAX);
-    h->conn = httpd_conn_open(&h->config, h->now_ns);
+    h->conn = httpd_conn_open(&h->config, NULL, NULL, h->now_ns);
     check_true(h->conn != NULL);
 }
 
@@ -767,6 +767,7 @@ static void a_close_after_a_request_is_answered_first(void **state)
     httpd_conn_eof(h->conn, h->now_ns);
     pump(h);
     check_u64(h->handled, 2);
+    check_u64(count((char *)h->got.data, "HTTP/1.1 200 OK\r\n"), 2);
     check_u64(httpd_conn_phase(h->conn), HTTPD_CONN_ENDED);
 }
 
@@ -932,6 +933,26 @@ static void a_slow_reader_gets_time_but_not_forever(void **state)
     check_u64(httpd_conn_phase(h->conn), HTTPD_CONN_ABORTED);
 }
 
+/* Who is not known may do this too: small answers, all of them made, that are
+ * taken byte by byte must not keep a place for ever. */
+static void trickling_through_the_rest_does_not_keep_a_place(void **state)
+{
+    struct host *h = *state;
+    uint64_t t = h->now_ns;
+    stall(h, GET("/ok") GET("/ok"));
+    uint64_t end_ns = t + 120 * SEC;
+    while (httpd_conn_phase(h->conn) == HTTPD_CONN_READING) {
+        check_true(t < end_ns);
+        t += 29 * SEC;
+        if (t > end_ns)
+            t = end_ns;
+        httpd_conn_sent(h->conn, 1, t);
+        httpd_conn_expire(h->conn, t);
+    }
+    check_u64(httpd_conn_phase(h->conn), HTTPD_CONN_ABORTED);
+    check_u64(t, end_ns);
+}
+
 static void lingering_drops_only_so_much(void **state)
 {
     struct host *h = *state;
@@ -1038,6 +1059,7 @@ int main(void)
         T(idleness_begins_when_the_answer_is_gone),
         T(a_reader_that_never_reads_is_cut),
         T(a_slow_reader_gets_time_but_not_forever),
+        T(trickling_through_the_rest_does_not_keep_a_place),
         T(lingering_drops_only_so_much),
         T(only_those_without_a_request_may_be_given_up),
         T(survives_random_damage),

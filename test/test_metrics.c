@@ -42,6 +42,11 @@ static int setup(void **state)
         .totals = s->totals,
         .process = {4096, 8192, 1500000000, 9, 1024},
         .api = {.requests = 17, .bad_requests = 2, .connections = 3},
+        .control = {.is_on = true,
+                    .requests = 3,
+                    .n_refused = 1,
+                    .refused = {{"denied", 2}}},
+        .reload = {true, 1500000000},
         .refused = {.refused_policy = 5, .refused_fit = 6},
         .refresh = count_refresh,
         .refresh_arg = s,
@@ -603,6 +608,23 @@ static void a_zone_that_came_meanwhile_waits_for_the_next_scrape(void **state)
     free(r.text);
 }
 
+/* ---- the control port ---- */
+
+static void the_control_port_counts_what_it_refused(void **state)
+{
+    struct scraped *s = *state;
+    struct reply r = ask(s, "/metrics", NULL);
+    check_line(&r, "prober_control_requests_total 3");
+    check_line(&r, "prober_control_refused_total{reason=\"denied\"} 2");
+    check_line(&r, "prober_config_last_reload_successful 1");
+    check_line(&r, "prober_config_last_reload_timestamp_seconds 1.5");
+    free(r.text);
+    s->metrics.control.is_on = false;
+    r = ask(s, "/metrics", NULL);
+    check_true(!strstr(r.text, "prober_control_"));
+    free(r.text);
+}
+
 /* ---- the document ---- */
 
 static char *read_document(void)
@@ -699,6 +721,7 @@ int main(void)
         CLAIM(a_histogram_does_not_change_while_it_is_sent),
         CLAIM(a_zone_that_came_meanwhile_waits_for_the_next_scrape),
         CLAIM(the_document_names_every_metric),
+        CLAIM(the_control_port_counts_what_it_refused),
         CLAIM(every_metric_of_the_document_is_there),
     };
     return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);

@@ -205,17 +205,26 @@ static void no_sample_is_lost_or_anothers(void **state)
     w->is_steady = true;
     unsigned n_descriptors = count_descriptors();
     for (int round = 0; round < 120; round++) {
+        struct addr_policy policies[] = {{.allows_loopback = true},
+                                         {.allows_loopback = true}};
         struct aim_want wants[NAMES];
         struct url urls[NAMES];
         size_t n = 0;
+        check_i64(addr_network_parse(&policies[1].networks[0], "127.0.0.0/8"),
+                  0);
+        policies[1].n_networks = 1;
         for (unsigned i = 0; i < NAMES; i++) {
             if (i && !rng_below(&rng, 3))
                 continue;
             urls[i] =
                 url_of(w, i, i ? (enum kind)rng_below(&rng, KINDS) : ANSWERS);
-            wants[n++] = want_of(names[i], &urls[i]);
+            wants[n] = want_of(names[i], &urls[i]);
+            if (i && rng_below(&rng, 2))
+                wants[n].policy = &policies[rng_below(&rng, 2)];
+            n++;
         }
         set(w, wants, n);
+        memset(policies, 0xff, sizeof(policies)); /* only borrowed */
         for (size_t i = 0; i < n; i++)
             check_true(is_in_force(plane_lineup(w->plane), wants[i].name,
                                    wants[i].url));

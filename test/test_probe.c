@@ -1888,9 +1888,176 @@ static void any_talk_adds_up(void **state)
     check_true(ok > 500);
 }
 
+/* ---- who may be dialled ---- */
+
+/* Denies one address, and remembers what it was asked. */
+struct judge {
+    struct addr denied; /* with its port */
+    unsigned asked;
+    struct addr last;
+};
+
+static bool judge_address(const void *arg, const struct addr *a)
+{
+    struct judge *j = (struct judge *)(uintptr_t)arg;
+    j->asked++;
+    j->last = *a;
+    return !addr_equal(a, &j->denied);
+}
+
+static struct target judged(const struct target *t, struct judge *j)
+{
+    struct target copy = *t;
+    copy.dial = (struct target_dial){judge_address, j};
+    return copy;
+}
+
+#define ANSWERS_N 16
+
+static void make_answers(struct addr answers[ANSWERS_N])
+{
+    for (unsigned i = 0; i < ANSWERS_N; i++)
+        answers[i] = (struct addr){.family = ADDR_V4,
+                                   .port = 9, /* nobody's */
+                                   .ip = {10, 0, 0, (uint8_t)(10 + i)}};
+}
+
+static void check_refused(struct fake_host *h, enum probe_outcome outcome,
+                          int phase)
+{
+    expect(h, outcome, phase);
+    check_text(h->sample.error, "address denied by policy");
+    check_u64(h->connects, 0);
+    check_u64(h->sends, 0);
+    check_false(h->is_open);
+    check_u64(h->sample.peer.family, ADDR_NONE);
+}
+
+static void a_denied_answer_is_not_dialled(void **state)
+{
+    (void)state;
+    struct judge j = {.denied = {ADDR_V4, 80, {10, 0, 0, 7}}};
+    struct target t = judged(&zoo.http_name, &j);
+    struct fake_host *h = host(&t, PROTOCOL_HTTP1, MODE_COLD);
+    fake_begin(h, TIMEOUT);
+    check_u64(j.asked, 0);
+    fake_at(h, 1100);
+    fake_resolved(h, 50 * US, 1050 * US);
+    check_text(fake_trace(h),
+               "[       0us] begin\n"
+               "[       0us] resolve a.test\n"
+               "[    1100us] resolved\n"
+               "[    1100us] report dns_error in dns dns=1000us\n");
+    check_refused(h, OUTCOME_DNS_ERROR, PHASE_DNS);
+    check_u64(j.asked, 1);
+    fake_fini(h);
+}
+
+/* At whatever place among the others it stands. */
+static void one_denied_answer_refuses_them_all(void **state)
+{
+    (void)state;
+    struct addr answers[ANSWERS_N];
+    make_answers(answers);
+    for (unsigned i = 0; i < ANSWERS_N; i++) {
+        struct judge j = {.denied = answers[i]};
+        j.denied.port = 443;
+        struct target t = judged(&zoo.https_name, &j);
+        struct fake_host *h = host(&t, PROTOCOL_HTTP1, MODE_COLD);
+        h->answers = answers;
+        h->n_answers = ANSWERS_N;
+        fake_begin(h, TIMEOUT);
+        fake_resolved(h, 0, 0);
+        check_refused(h, OUTCOME_DNS_ERROR, PHASE_DNS);
+        check_u64(j.asked, i + 1);
+        fake_fini(h);
+    }
+}
+
+/* Each with the port that would be dialled. */
+static void all_answers_are_judged_and_the_first_is_dialled(void **state)
+{
+    (void)state;
+    struct addr answers[ANSWERS_N];
+    struct judge j = {.denied = {.family = ADDR_NONE}};
+    struct target t = judged(&zoo.grpc_name, &j);
+    struct fake_host *h = host(&t, PROTOCOL_GRPC, MODE_COLD);
+    make_answers(answers);
+    h->answers = answers;
+    h->n_answers = ANSWERS_N;
+    fake_begin(h, TIMEOUT);
+    fake_resolved(h, 0, 0);
+    check_u64(j.asked, ANSWERS_N);
+    check_u64(j.last.port, 7443);
+    check_u64(j.last.ip[3], 10 + ANSWERS_N - 1);
+    check_u64(h->connects, 1);
+    check_u64(probe_peer(&h->probe)->port, 7443);
+    check_u64(probe_peer(&h->probe)->ip[3], 10);
+    fake_cancel(h);
+    fake_fini(h);
+}
+
+static void a_denied_literal_is_not_dialled(void **state)
+{
+    (void)state;
+    for (unsigned mode = 0; mode < MODE_N; mode++) {
+        struct judge j = {.denied = {ADDR_V4, 80, {10, 0, 0, 1}}};
+        struct target t = judged(&zoo.http, &j);
+        struct fake_host *h = host(&t, PROTOCOL_HTTP1, (enum probe_mode)mode);
+        fake_begin(h, TIMEOUT);
+        check_refused(h, OUTCOME_LOCAL_RESOURCE, PHASE_CONNECT);
+        check_u64(j.asked, 1);
+        /* The next attempt asks anew. */
+        j.denied.port = 81;
+        fake_begin(h, TIMEOUT);
+        check_u64(j.asked, 2);
+        check_u64(h->connects, 1);
+        fake_cancel(h);
+        fake_fini(h);
+    }
+}
+
+/* A held connection was judged when it was made; whoever moves the name in the
+ * meantime is judged when it is made again. */
+static void a_name_that_moved_is_judged_again(void **state)
+{
+    (void)state;
+    static const struct addr good = {ADDR_V4, 0, {10, 0, 0, 9}};
+    static const struct addr bad = {ADDR_V4, 0, {169, 254, 169, 254}};
+    struct judge j = {.denied = {ADDR_V4, 80, {169, 254, 169, 254}}};
+    struct target t = judged(&zoo.http_name, &j);
+    struct fake_host *h = host(&t, PROTOCOL_HTTP1, MODE_WARM);
+    h->answers = &good;
+    h->n_answers = 1;
+    fake_begin(h, TIMEOUT);
+    fake_resolved(h, 0, 0);
+    fake_connected(h, 0);
+    answer(h, 10);
+    expect(h, OUTCOME_OK, -1);
+    fake_begin(h, TIMEOUT);
+    answer(h, 20);
+    expect(h, OUTCOME_OK, -1);
+    check_u64(j.asked, 1);
+    check_u64(h->connects, 1);
+    fake_eof(h);
+    h->answers = &bad;
+    fake_begin(h, TIMEOUT);
+    fake_resolved(h, 20 * US, 20 * US);
+    expect(h, OUTCOME_DNS_ERROR, PHASE_DNS);
+    check_text(h->sample.error, TARGET_DENIAL);
+    check_u64(j.asked, 2);
+    check_u64(h->connects, 1);
+    fake_fini(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_denied_answer_is_not_dialled),
+        cmocka_unit_test(one_denied_answer_refuses_them_all),
+        cmocka_unit_test(all_answers_are_judged_and_the_first_is_dialled),
+        cmocka_unit_test(a_denied_literal_is_not_dialled),
+        cmocka_unit_test(a_name_that_moved_is_judged_again),
         cmocka_unit_test(plain_http_goes_through_its_phases),
         cmocka_unit_test(tls13_has_one_wait),
         cmocka_unit_test(tls12_has_two_waits),

@@ -962,6 +962,22 @@ static void finds_the_message_of_an_error(void **state)
     check_text(msg.text, "");
 }
 
+/* The library repeats what it stumbled over. */
+static void complaints_about_json_are_plain(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"{\"a\":\x1b]0;x\a}", "[tru\xc2\x9bX]",
+                                        "[\"\x1b[2J\"]"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct errmsg msg = {""};
+        check_true(cli_json_open(texts[i], strlen(texts[i]), &msg) == NULL);
+        check_true(msg.text[0] != '\0');
+        for (size_t n = 0; msg.text[n]; n++)
+            check_true(msg.text[n] >= 0x20 && msg.text[n] <= 0x7e);
+        check_true(cli_json_open(texts[i], strlen(texts[i]), NULL) == NULL);
+    }
+}
+
 /* ---- members ---- */
 
 static const char members_answer[] =
@@ -1230,6 +1246,7 @@ int main(void)
         cmocka_unit_test(refuses_a_cell_towards_nowhere),
         cmocka_unit_test(survives_a_broken_answer),
         cmocka_unit_test(finds_the_message_of_an_error),
+        cmocka_unit_test(complaints_about_json_are_plain),
         cmocka_unit_test(members_are_a_table_with_this_node_first),
         cmocka_unit_test(a_mesh_that_is_open_is_said_loudly),
         cmocka_unit_test(no_member_reaches_the_terminal_raw),

@@ -170,10 +170,7 @@ static void dead(struct world *w, const char *name, const char *from,
 
 static bool update(struct world *w)
 {
-    uint32_t before = roster_generation(w->roster);
-    bool is_changed = roster_update(w->roster, w->members, w->now_ns);
-    check_true((roster_generation(w->roster) != before) == is_changed);
-    return is_changed;
+    return roster_update(w->roster, w->members, w->now_ns);
 }
 
 static const struct roster_entry *get(const struct world *w, const char *name)
@@ -221,6 +218,87 @@ static void without_a_mesh_there_is_what_the_configuration_says(void **state)
     check_u64(e->protocols, 2);
     check_true(e->is_probed);
     check_false(roster_get(w->roster, 3)->is_probed); /* zone b's */
+    closed(w);
+}
+
+/* --- another configuration ---------------------------------------------- */
+
+static struct config_peer other_peers[] = {
+    {.name = "p-1",
+     .zone = "z9",
+     .region = "r1",
+     .host = "new.test",
+     .port = 1},
+    {.name = "b-2", .zone = "b", .region = "r1", .host = "b-2.test", .port = 2},
+};
+
+/* The content of the configuration is another one, as after a reload. */
+static void replace(struct world *w, struct config_peer *list, size_t n)
+{
+    struct config to = w->config;
+    to.peers = list;
+    to.n_peers = n;
+    to.n_targets = 0;
+    struct roster *other = roster_open(&to, &policy);
+    check_true(other != NULL);
+    w->config = to;
+    roster_replace(w->roster, other);
+}
+
+static void another_configuration_replaces_peers_and_keeps_members(void **state)
+{
+    (void)state;
+    struct world *w = opened(true);
+    struct facts f = facts_of("b");
+    alive(w, "b-1", 2, 5, &f);
+    alive(w, "b-2", 3, 5, &f);
+    alive(w, "b-3", 4, 5, &f);
+    check_true(update(w));
+    dead(w, "b-3", "x", 5);
+    check_false(update(w));
+    w->now_ns += 2 * MIN;
+    members_purge(w->members, w->now_ns, NULL, NULL); /* forgets b-3 */
+    check_false(update(w));
+
+    replace(w, other_peers, 2);
+    roster_update(w->roster, w->members, w->now_ns);
+    check_u64(roster_count(w->roster), 4);
+    check_text(get(w, "p-1")->url.host, "new.test");
+    check_text(get(w, "p-1")->zone, "z9");
+    check_true(!has(w, "p-2") && !has(w, "t-1") && !has(w, "t-2"));
+    /* A member that is configured now is what the configuration says. */
+    check_u64(get(w, "b-2")->kind, ROSTER_PEER);
+    check_text(get(w, "b-2")->url.host, "b-2.test");
+    check_true(get(w, "b-2")->is_member && get(w, "b-2")->is_probed);
+    check_u64(get(w, "b-1")->kind, ROSTER_MEMBER);
+    check_true(get(w, "b-1")->is_probed);
+    /* Whom nobody but we remember is kept. */
+    check_u64(get(w, "b-3")->state, MEMBER_DEAD);
+    check_true(get(w, "b-3")->is_probed);
+
+    /* And back: who is no peer any more is a member again. */
+    replace(w, NULL, 0);
+    check_true(roster_update(w->roster, w->members, w->now_ns));
+    check_u64(roster_count(w->roster), 3);
+    check_u64(get(w, "b-2")->kind, ROSTER_MEMBER);
+    check_true(get(w, "b-2")->is_probed);
+    check_false(update(w));
+    closed(w);
+}
+
+static void what_members_said_is_judged_by_the_new_configuration(void **state)
+{
+    (void)state;
+    struct world *w = opened(false);
+    struct facts f = facts_of("b");
+    alive(w, "b-1", 2, 5, &f);
+    check_true(update(w));
+    check_u64(get(w, "b-1")->protocols, 3);
+    w->config.probe.protocols = 2;
+    check_false(update(w)); /* nobody has said so yet */
+    replace(w, NULL, 0);
+    check_true(roster_update(w->roster, w->members, w->now_ns));
+    check_u64(get(w, "b-1")->protocols, 2);
     closed(w);
 }
 
@@ -698,9 +776,9 @@ static void a_move_to_another_zone_is_a_new_choice(void **state)
     closed(w);
 }
 
-/* The generation says so when what is probed is other than before, although
+/* An update says so when what is probed is other than before, although
  * no member came, went or changed. */
-static void a_choice_alone_makes_a_generation(void **state)
+static void a_choice_alone_is_a_change(void **state)
 {
     (void)state;
     struct world *w = opened(false);
@@ -874,7 +952,7 @@ static void members_are_limited_and_the_living_stay(void **state)
 }
 
 /* Whatever happens: who is alive and ours is there, once; whoever is not is
- * failed; the generation moves exactly when the list of what is probed does. */
+ * failed; an update says so exactly when the list of what is probed does. */
 static void the_roster_is_the_members_and_who_failed_lately(void **state)
 {
     (void)state;
@@ -950,6 +1028,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_mesh_there_is_what_the_configuration_says),
+        cmocka_unit_test(
+            another_configuration_replaces_peers_and_keeps_members),
+        cmocka_unit_test(what_members_said_is_judged_by_the_new_configuration),
         cmocka_unit_test(a_member_with_our_mark_is_probed_where_it_gossips),
         cmocka_unit_test(its_facts_say_how_it_is_probed),
         cmocka_unit_test(only_what_can_be_trusted_is_probed),
@@ -966,7 +1047,7 @@ int main(void)
         cmocka_unit_test(a_small_mesh_probes_all_to_all),
         cmocka_unit_test(the_nodes_of_a_large_mesh_share_the_work),
         cmocka_unit_test(a_move_to_another_zone_is_a_new_choice),
-        cmocka_unit_test(a_choice_alone_makes_a_generation),
+        cmocka_unit_test(a_choice_alone_is_a_change),
         cmocka_unit_test(who_need_not_probe_is_not_expected_to_report),
         cmocka_unit_test(the_choice_stays_while_the_nodes_do),
         cmocka_unit_test(a_peer_in_the_mesh_takes_part_like_any_other),

@@ -403,6 +403,63 @@ static void every_slot_is_taken_or_missed(void **state)
     }
 }
 
+/* Its slots are from then on those that it would have had with the new
+ * interval from the beginning. */
+static void another_interval_begins_at_its_next_slot(void **state)
+{
+    (void)state;
+    struct schedule s, fresh;
+    uint64_t slot_ns;
+    check_i64(schedule_init(&s, 8), 0);
+    check_i64(schedule_init(&fresh, 8), 0);
+    check_i64(add(&s, "b-1", 5 * SEC, 9, 0), 0);
+    check_true(schedule_take(&s, 5 * SEC, &slot_ns) != NULL);
+    check_u64(s.entries[0].in_flight, 1);
+
+    schedule_retime(&s, 0, "a-1", "b-1", 700 * MS, 9, 7 * SEC);
+    check_i64(add(&fresh, "b-1", 700 * MS, 9, 7 * SEC), 0);
+    check_u64(schedule_next(&s), schedule_next(&fresh));
+    check_u64(s.entries[0].in_flight, 1); /* which goes on */
+    schedule_done(&s, 0, false);
+    check_u64(s.entries[0].in_flight, 0);
+    check_u64(s.missed, 0);
+    schedule_fini(&s);
+    schedule_fini(&fresh);
+}
+
+static void the_same_interval_moves_no_slot(void **state)
+{
+    (void)state;
+    struct schedule s;
+    check_i64(schedule_init(&s, 8), 0);
+    check_i64(add(&s, "b-1", 5 * SEC, 9, 0), 0);
+    uint64_t due_ns = schedule_next(&s);
+    schedule_retime(&s, 0, "a-1", "b-1", 5 * SEC, 9, due_ns + 1);
+    check_u64(schedule_next(&s), due_ns);
+    schedule_fini(&s);
+}
+
+/* More may be in flight than are allowed from now on. */
+static void a_lower_limit_holds_for_those_in_flight(void **state)
+{
+    (void)state;
+    struct schedule s;
+    uint64_t slot_ns;
+    check_i64(schedule_init(&s, 8), 0);
+    check_i64(add(&s, "b-1", SEC, 3, 0), 0);
+    for (uint64_t now_ns = SEC; now_ns <= 3 * SEC; now_ns += SEC)
+        check_true(schedule_take(&s, now_ns, &slot_ns) != NULL);
+    schedule_retime(&s, 0, "a-1", "b-1", SEC, 1, 3 * SEC);
+    schedule_done(&s, 0, false);
+    check_true(!schedule_take(&s, 4 * SEC, &slot_ns)); /* 2 in flight */
+    schedule_done(&s, 0, false);
+    check_true(!schedule_take(&s, 5 * SEC, &slot_ns)); /* 1 */
+    schedule_done(&s, 0, false);
+    check_true(schedule_take(&s, 6 * SEC, &slot_ns) != NULL);
+    check_u64(s.missed, 2);
+    schedule_fini(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,6 +474,9 @@ int main(void)
         cmocka_unit_test(offsets_are_spread_on_a_grid),
         cmocka_unit_test(each_part_of_a_name_moves_the_offset),
         cmocka_unit_test(short_intervals_are_spread_too),
+        cmocka_unit_test(another_interval_begins_at_its_next_slot),
+        cmocka_unit_test(the_same_interval_moves_no_slot),
+        cmocka_unit_test(a_lower_limit_holds_for_those_in_flight),
         cmocka_unit_test(one_slow_entry_slows_nobody),
         cmocka_unit_test(every_slot_is_taken_or_missed),
     };

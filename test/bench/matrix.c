@@ -435,8 +435,9 @@ static int serve(struct bench *b, const char *port)
     snprintf(text, sizeof(text), "127.0.0.1:%s", port);
     if (addr_parse(&any, text))
         return 2;
-    struct httpd *h = httpd_open(b->loop, &any, &httpd_limits_default,
-                                 api_handle, &b->source, &actual, &msg);
+    const struct httpd_config server = {
+        .listen = &any, .handler = api_handle, .arg = &b->source};
+    struct httpd *h = httpd_open(b->loop, &server, &actual, &msg);
     if (!h) {
         fprintf(stderr, "matrix: %s\n", msg.text);
         return 1;

@@ -282,6 +282,99 @@ def matrix():
     return out
 
 
+def control():
+    data, text = load("control")
+    out = "\n## Control port\n" + text
+    if not data:
+        return out
+    return out + together(data) + one_by_one(data) + port_costs(data)
+
+
+def together(data):
+    per_s = data["clients"] * 1000 // data["interval_ms"]
+    out = (f"\nA node with {data['rate']} scheduled TLS attempts a second has "
+           "a core; nginx, another node of its encrypted\nmesh and the clients "
+           f"have another. *Busy*: {data['clients']} requests at once, "
+           f"{data['count']} attempts each, one every\n{data['interval_ms']} "
+           f"ms, over TLS: {per_s} a second, on the control loop. Quiet and "
+           "busy take turns, "
+           f"{data['seconds']:.0f} s each; medians with\n(least-most). *start "
+           "lag* is how late a scheduled attempt began, of the last 1,024 "
+           "samples; *own loop* how soon\n`/-/healthy` is answered by the "
+           "loop that serves the port, probes on request and gossips; *ping* "
+           "what another\nnode's failure detector takes for the round trip "
+           "to it. Up to 128 attempts may be in flight here, instead of the "
+           "usual 8,\nand all the hundred want theirs at the same "
+           "moments.\n\n"
+           "| | scheduled, /s | slots missed | failed | start lag ms, p50 "
+           "| p99 | own loop ms, p50 | p99 | ping ms, p50 | pings failed "
+           "| daemon, % of a core |\n" + "|---" * 11 + "|\n")
+    rows = {name: [r for r in data["together"] if r["is_busy"] == is_busy]
+            for name, is_busy in (("quiet", False), ("busy", True))}
+    for name, mine in rows.items():
+        def put(get, digits=2):
+            return spread([get(r) for r in mine], digits)
+        out += (f"| {name} | {put(lambda r: r['per_s'], 1)} "
+                f"| {sum(r['missed_slots'] for r in mine)} "
+                f"| {sum(r['failed'] for r in mine)} "
+                f"| {put(lambda r: r['start_lag_us']['p50'] / 1e3)} "
+                f"| {put(lambda r: r['start_lag_us']['p99'] / 1e3)} "
+                f"| {put(lambda r: r['healthy_ms']['p50'])} "
+                f"| {put(lambda r: r['healthy_ms']['p99'])} "
+                f"| {put(lambda r: r['ping_ms']['p50'])} "
+                f"| {sum(r['ping_failures'] for r in mine)} "
+                f"| {put(lambda r: 100 * r['cpu_share'], 0)} |\n")
+    ratios = [b["start_lag_us"]["p99"] / q["start_lag_us"]["p99"]
+              for q, b in zip(rows["quiet"], rows["busy"])]
+    cadence = [b["per_s"] / q["per_s"]
+               for q, b in zip(rows["quiet"], rows["busy"])]
+    asked = sum(r["answers"] for r in rows["busy"])
+    made = sum(r["samples"] for r in rows["busy"])
+    late = sum(r["missed"] for r in rows["busy"])
+    others = (f" The machine was not ours\nalone: its load average was "
+              f"{data['load']:.0f}." if data["load"] > 2 else "")
+    return out + (f"\nBusy ÷ quiet: cadence {spread(cadence, 3)}, p99 of the "
+                  f"start lag {spread(ratios)}. {asked} requests were "
+                  f"answered\nwith {made} samples; {late} of their slots had "
+                  f"no room.{others}\n")
+
+
+def one_by_one(data):
+    out = ("\nFrom `POST` to the first sample, one by one on a connection "
+           "each: ms; *rest* is without what the sample says the\nattempt "
+           "itself took.\n\n| | executed | p50 | p99 | rest, p50 | p99 |\n"
+           "|---|---|---|---|---|---|\n")
+    for r in data["one_by_one"]:
+        where = "here" if r["from"] == "self" else "by another node"
+        rest = r.get("rest_ms")
+        out += (f"| {r['way']} | {where} | {r['first_ms']['p50']:.2f} "
+                f"| {r['first_ms']['p99']:.2f} | "
+                + (f"{rest['p50']:.2f} | {rest['p99']:.2f} |\n" if rest
+                   else " | |\n"))
+    return out
+
+
+def port_costs(data):
+    out = ("\nMemory, KiB: of a node with nothing else to do. *stalled* ask "
+           "for 100 samples a second and read nothing, every third\nnot even "
+           "ends its request; *open* had one sample and wait for the next, "
+           "as many as one user may.\n\n"
+           "| | clients | resident | anonymous |\n|---|---|---|---|\n")
+    names = {"off": "no control port", "idle": "idle"}
+    for name, m in data["memory"].items():
+        out += (f"| {names.get(name, name)} | {m.get('clients', 0)} "
+                f"| {m['rss']} | {m['anon']} |\n")
+    out += ("\nRefused, 100 connections asking on and on (h2load): *denied* by "
+            "the target policy, which always takes 200 ms so\nthat its time "
+            "tells nothing; *rate_limited*, who asks too often.\n\n"
+            "| | requests | /s | CPU µs each | anonymous memory, KiB more |\n"
+            "|---|---|---|---|---|\n")
+    for name, r in data["refused"].items():
+        out += (f"| {name} | {r['requests']} | {r['per_s']:.0f} "
+                f"| {r['cpu_us']:.1f} | {r['more_kib']} |\n")
+    return out
+
+
 def version(*argv):
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     lines = (done.stdout + done.stderr).strip().splitlines()
@@ -313,7 +406,7 @@ def machine():
 
 def main():
     text = (HEAD + saturated() + rated() + memory() + mesh() + matrix() +
-            machine())
+            control() + machine())
     path = pathlib.Path(os.environ.get("REPORT", ROOT / "docs/benchmarks.md"))
     path.write_text(text)
     print(f"   {path}")

@@ -128,7 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct wr got;
     wr_init_grow(&got, OUT_MAX);
-    struct httpd_conn *c = httpd_conn_open(&config, world_now());
+    struct httpd_conn *c = httpd_conn_open(&config, NULL, NULL, world_now());
     if (!c)
         return 0;
     feed(c, data + 1, size - 1, data[0] ? data[0] : 4096u, &got);

@@ -23,6 +23,13 @@ static struct tls_context *client_side;
 static struct tls_context *server_side;
 static struct target targets[4]; /* bit 0: TLS, bit 1: a name */
 
+static bool may_dial(const void *arg, const struct addr *a)
+{
+    (void)arg;
+    assert(a->port != 0);
+    return a->family != ADDR_V4 || a->ip[0] != 10 || a->ip[1] != 7;
+}
+
 static void set_up(void)
 {
     static const char *const urls[] = {"http://10.0.0.1/", "https://10.0.0.1/",
@@ -41,6 +48,7 @@ static void set_up(void)
         if (url_parse(&u, urls[i], NULL) ||
             target_init(&targets[i], &u, "s", client_side, NULL))
             abort();
+        targets[i].dial.may_dial = may_dial;
     }
 }
 
@@ -52,6 +60,7 @@ struct world {
     unsigned begun, reports;
     size_t take; /* bytes the socket takes at once */
     bool is_open, is_wire_used;
+    bool is_denied; /* the lookup found an address that may not be dialled */
     struct wr wire; /* what left, for the server */
 };
 
@@ -94,7 +103,7 @@ static void step(struct world *w)
         } else if (wants & WANT_RESOLVE) {
             probe_on_resolving(p, w->now_ns);
         } else if (wants & WANT_CONNECT) {
-            assert(!w->is_open);
+            assert(!w->is_open && !w->is_denied);
             probe_on_connecting(p, w->now_ns);
             w->is_open = true;
             tls_close(w->server);
@@ -174,6 +183,7 @@ static void begin(struct world *w, uint8_t arg)
     if (p->run || (p->state != PROBE_IDLE && p->state != PROBE_READY))
         return;
     w->begun++;
+    w->is_denied = false;
     probe_begin(
         p, &w->run,
         &(struct probe_start){.now_ns = w->now_ns,
@@ -186,10 +196,14 @@ static void resolved(struct world *w, uint8_t arg)
 {
     if (w->probe.wants & WANT_RESOLVE)
         return;
+    static const struct addr both[] = {{.family = ADDR_V6, .ip = {[15] = 1}},
+                                       {.family = ADDR_V4, .ip = {10, 7}}};
+    w->is_denied = arg % 2;
     probe_on_resolved(&w->probe,
                       &(struct probe_resolved){
                           .outcome = (uint8_t)(arg % (OUTCOME_DNS_ERROR + 1)),
-                          .address = {.family = ADDR_V6, .ip = {[15] = 1}},
+                          .addresses = both,
+                          .n_addresses = 1 + arg % 2,
                           .sent = stamp_of(w, arg),
                           .answered = stamp_of(w, (uint8_t)(arg >> 4))},
                       w->now_ns);

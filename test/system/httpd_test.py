@@ -391,10 +391,12 @@ def the_idle_make_room_and_the_busy_do_not():
         for i in idle:
             i.close()
         s.close()
-        busy = [srv.connect(4096) for _ in range(4)]
-        for s in busy:
-            s.sendall(request("/big?bytes=100000000"))
-            s.recv(1)
+        busy = []
+        for _ in range(4):
+            # One after the other: until it has asked, it would be idle, too.
+            busy.append(srv.connect(4096))
+            busy[-1].sendall(request("/big?bytes=100000000"))
+            busy[-1].recv(1)
         s = srv.connect()
         assert read_all(s).startswith(b"HTTP/1.1 503 ")
         # A flood of them is not served at any price, but nothing breaks.

@@ -4,6 +4,7 @@
 Exit codes: 0 fine, 1 the tool itself failed, 2 usage or configuration error,
 3 the probe ran and failed."""
 import base64
+import hashlib
 import http.server
 import json
 import os
@@ -12,7 +13,9 @@ import re
 import select
 import signal
 import socket
+import stat
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -138,6 +141,54 @@ def keygen_makes_a_new_key_each_time():
         assert len(base64.b64decode(key[:-1], validate=True)) == 32
 
 
+def is_line_of(line, token, name, role):
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    return line == f"{name} {role} sha256:{digest}"
+
+
+def keygen_makes_tokens_and_their_lines_apart():
+    token, said = prober("keygen", "--token", "ci", "runner")
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", token), token
+    assert is_line_of(said.rstrip("\n"), token.strip(), "ci", "runner"), said
+    made = json.loads(prober("keygen", "--token", "a.b-c_d", "admin",
+                             "-o", "json")[0])
+    assert is_line_of(made["line"], made["token"], "a.b-c_d", "admin"), made
+    assert made["token"] != token.strip()
+
+
+def keygen_adds_tokens_to_a_file():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "tokens")
+        said = [prober("keygen", "--token", "ci", "runner",
+                       "--tokens-file", path)]
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        with open(path, "a", encoding="ascii") as file:
+            file.write("# no newline")
+        said.append(prober("keygen", "--token", "ci", "viewer",
+                           "--tokens-file", path))
+        with open(path, encoding="ascii") as file:
+            first, comment, second = lines(file.read())
+        assert comment == "# no newline"
+        for line, (token, complaints), role in zip(
+                (first, second), said, ("runner", "viewer")):
+            assert is_line_of(line, token.strip(), "ci", role)
+            assert not complaints
+        # What the daemon would not take is left alone, and gets no token.
+        for mode, text, why in (
+                (0o644, "", "may be read by everybody"),
+                (0o600, "nonsense\n", "line 1: is not"),
+                (0o600, "c viewer sha256:" + 64 * "0" + "\n"
+                 + "d viewer sha256:" + 64 * "0", "line 2: this token is")):
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+            os.chmod(path, mode)
+            token, complaints = prober("keygen", "--token", "ci", "admin",
+                                       "--tokens-file", path, code=FAILED)
+            assert not token and why in complaints, complaints
+            with open(path, encoding="ascii") as file:
+                assert file.read() == text
+
+
 def version_speaks_text_and_json():
     text, _ = prober("version")
     name, version = text.split()
@@ -150,6 +201,12 @@ def version_speaks_text_and_json():
 WRONG = [
     [], ["bogus"], ["--bogus"], ["help", "bogus"],
     ["keygen", "extra"], ["keygen", "-o", "yaml"],
+    ["keygen", "--token"], ["keygen", "--token", "a"],
+    ["keygen", "--token", "a", "root"], ["keygen", "--token", "a b", "admin"],
+    ["keygen", "--token", "#a", "admin"], ["keygen", "--token", "", "admin"],
+    ["keygen", "--token", "a", "admin", "x"],
+    ["keygen", "--token", 123 * "a", "admin"],
+    ["keygen", "--tokens-file", "f"],
     ["version", "extra"], ["version", "-o", "yaml"], ["version", "-o"],
     ["run", "--bogus"], ["run", "--config"], ["run", "extra"],
     ["check-config"], ["check-config", "--bogus"],
@@ -323,7 +380,10 @@ def run_ends_with_zero_when_told_to():
             node, = nodes.start(bed, ["a"])
             assert node.get_json("/api/v1/status")["node"] == "a"
             node.end(number)
-            words = [line.split()[1] for line in lines(node.process.text())]
+            # Whether the control port has its default place depends on the
+            # machine.
+            words = [line.split()[1] for line in lines(node.process.text())
+                     if not line.split()[1].startswith("control")]
             assert words == ["started", "draining", "stopped"], words
 
 
@@ -594,7 +654,9 @@ def the_members_of_a_running_node_are_shown():
 if __name__ == "__main__":
     tap.run([
         help_is_no_error_and_explains_every_command,
-        keygen_makes_a_new_key_each_time, version_speaks_text_and_json,
+        keygen_makes_a_new_key_each_time,
+        keygen_makes_tokens_and_their_lines_apart,
+        keygen_adds_tokens_to_a_file, version_speaks_text_and_json,
         wrong_usage_is_two_and_says_what_is_wrong,
         a_slip_gets_a_suggestion,
         every_error_of_a_file_is_given_with_its_place,
