@@ -161,13 +161,13 @@ def it_answers_with_the_matrix_of_three_zones():
     host().run("sh", "-c", "cd /etc/prober && umask 027 && prober keygen "
                ">gossip.keys && chgrp prober gossip.keys")
     for n, zone in ZONES.items():
-        path = CONFIG if n == 1 else f"/root/{zone}.yaml"
+        path = CONFIG if n == 1 else f"/srv/{zone}.yaml"
         host().write(path, NODE.format(n=n, zone=zone))
     host().run("systemctl", "restart", "prober")
     for zone in "b", "c":
         host().run("systemd-run", f"--unit={zone}",
                    "--setenv=PROBER_CONTROL_LISTEN=off", "prober", "run",
-                   "--config", f"/root/{zone}.yaml")
+                   "--config", f"/srv/{zone}.yaml")
     see_the_matrix()
 
 
