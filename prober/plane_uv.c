@@ -35,6 +35,9 @@
  * that never answers must not hold up the others. */
 #define SETUPS_PER_S 200
 #define SETUP_BURST  20
+/* Of the burst, what is kept for peers that answer: all come round at the same
+ * pace, so that without it those that refuse could take every turn for ever. */
+#define SETUPS_KEPT 5
 
 /* Between the first NOT_SERVING or 503 and the end: long enough for peers
  * that probe once a second to be told, and not to find us gone. */
@@ -173,11 +176,16 @@ static bool has_room(const struct plane *p, bool answers)
     return probes.in_flight < (answers ? all : all - all / 4);
 }
 
-/* May a held connection be made now? */
-static bool take_setup(struct plane *p)
+/* May a held connection be made now? Whether the peer answers is known from its
+ * cold attempts too, which need no turn. */
+static bool take_setup(struct plane *p, const struct aim *aim,
+                       unsigned protocol)
 {
     const uint64_t one_ns = rate_price(1, SETUPS_PER_S);
-    return rate_take(&p->setups, clock_now_ns(), one_ns, SETUP_BURST * one_ns);
+    bool answers = aim->answers[aim_kind(protocol, MODE_COLD)] ||
+                   aim->answers[aim_kind(protocol, MODE_WARM)];
+    uint64_t burst = answers ? SETUP_BURST : SETUP_BURST - SETUPS_KEPT;
+    return rate_take(&p->setups, clock_now_ns(), one_ns, burst * one_ns);
 }
 
 /* Returns 0, ERR_CLOSED for a warm attempt whose connection has to wait (there
@@ -204,7 +212,7 @@ static int start_entry(struct plane *p, struct schedule_entry *e,
         *warm = probe_warm_open(p->probes, a.target, e->protocol);
     if (!*warm)
         return ERR_NOMEM;
-    if (probe_warm_needs_setup(*warm) && !take_setup(p))
+    if (probe_warm_needs_setup(*warm) && !take_setup(p, aim, e->protocol))
         return ERR_CLOSED;
     return probe_warm_attempt(*warm, &a);
 }
