@@ -37,9 +37,13 @@ def _try(number, claim, why_skip=None):
         print(f"ok {number} - {name}", flush=True)
     except Skip as skip:
         print(f"ok {number} - {name} # SKIP {skip}", flush=True)
-    except Exception:
+    except Exception as error:
+        # What is wrong first: logs are cut short at the end.
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        print(f"# {type(error).__name__} at line {where.lineno} of "
+              f"{os.path.basename(where.filename)}: {str(error)[:800]}")
         for line in traceback.format_exc().splitlines():
-            print("#", line)
+            print("#", line[:2000])
         print(f"not ok {number} - {name}", flush=True)
         return False
     return True

@@ -422,7 +422,7 @@ def check_damage(node):
         schema = {"$ref": f"#/components/schemas/{name}"}
         validator = DESCRIBED.validator(schema)
         value = node.api(target).json()
-        assert validator.is_valid(value)
+        assert validator.is_valid(value), (target, value)
         for key in value:
             less = {k: v for k, v in value.items() if k != key}
             assert key == "at" or not validator.is_valid(less), (target, key)
