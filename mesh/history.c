@@ -6,6 +6,7 @@
 
 #include "proto/base/err.h"
 #include "proto/base/rng.h"
+#include "proto/base/siphash.h"
 
 #define RECORD_COST 16 /* the allocator's share of a record */
 
@@ -337,8 +338,10 @@ static int remember(struct slot *s, uint64_t key)
 
 static uint64_t frame_key(const struct history *h, const struct frame_reader *f)
 {
-    uint64_t key =
-        hash_bytes(h->config.seed ^ f->epoch_ms, f->origin, strlen(f->origin));
+    /* This alone tells frames apart, of names and epochs that strangers make
+     * up and of nodes that began in the same millisecond. */
+    const uint64_t secret[2] = {h->config.seed, f->epoch_ms};
+    uint64_t key = siphash(secret, f->origin, strlen(f->origin));
     return key ? key : 1;
 }
 

@@ -238,6 +238,29 @@ static void a_frame_counts_once_however_often_it_comes(void **state)
     history_close(h);
 }
 
+/* Nodes with similar names that were started together. */
+static void frames_of_neighbours_are_all_folded(void **state)
+{
+    (void)state;
+    enum { NODES = 26, EPOCHS = 64 };
+    struct history *h = open_with(1 << 24);
+    struct history_stats stats;
+    static struct sheet s;
+    tick(h, W0 + 1);
+    for (unsigned i = 0; i < NODES * EPOCHS; i++) {
+        const char name[] = {(char)('a' + i % NODES), '-', '1', '\0'};
+        sheet_init(&s, name, "a", W0);
+        s.f.epoch_ms = UINT64_C(1700000000000) + i / NODES;
+        good(cell(&s, target(&s, "b-1", "b"), 0, 0), 1, MS);
+        post(h, &s);
+    }
+    history_stats(h, &stats);
+    check_u64(stats.repeated, 0);
+    check_u64(stats.folded, (uint64_t)NODES * EPOCHS);
+    check_u64(attempts(h, W0, W0), (uint64_t)NODES * EPOCHS);
+    history_close(h);
+}
+
 static void what_comes_late_is_in_all_its_slots(void **state)
 {
     (void)state;
@@ -1214,6 +1237,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_frame_is_folded_into_its_zones),
         cmocka_unit_test(a_frame_counts_once_however_often_it_comes),
+        cmocka_unit_test(frames_of_neighbours_are_all_folded),
         cmocka_unit_test(what_comes_late_is_in_all_its_slots),
         cmocka_unit_test(frames_out_of_reach_are_refused),
         cmocka_unit_test(who_is_not_usable_does_not_count),
