@@ -19,7 +19,7 @@ LAYERS = [
     ("proto", r"proto/.*", "base proto"),
     ("gossip", r"mesh/\w+_uv\.[ch]", "base proto mesh gossip link"),
     ("mesh", r"mesh/.*", "base proto mesh"),
-    ("measuring", r"prober/((plane|probe_loop|psock|resolve|responder)_uv|handover)\.[ch]",
+    ("measuring", r"prober/((plane(_\w+)?|probe_loop|psock|resolve|responder)_uv|handover)\.[ch]",
      "base proto engine host link measuring"),
     ("link", r"prober/link_uv\.[ch]", "base proto host link"),
     ("engine", r"prober/(aim|lag|lineup|probe(_\w+)?|plane_status|responder|sample(_wire)?"
