@@ -182,7 +182,9 @@ static int take_executor(struct cli_board *b, const struct json_t *object,
     row->attempts = cli_json_u64_of(object, "attempts");
     row->ok = cli_json_u64_of(object, "ok");
     row->missed = cli_json_u64_of(object, "missed");
+    row->lost = cli_json_u64_of(object, "lost");
     b->missed += row->missed;
+    b->lost += row->lost;
     err = read_phases(row, cli_json_get(object, "phases"),
                       cli_json_get(object, "baseline"));
     if (err)
@@ -206,7 +208,7 @@ static int take_summary(struct cli_board *b, const struct json_t *summary,
     b->attempts = cli_json_u64_of(summary, "attempts");
     b->ok = cli_json_u64_of(summary, "ok");
     b->failed = cli_json_u64_of(summary, "failed");
-    b->missed = 0;
+    b->missed = b->lost = 0;
     b->is_cancelled = cli_json_bool_of(summary, "cancelled");
     for (unsigned o = 0; o < OUTCOME_N; o++)
         b->outcomes[o] = cli_json_u64_of(outcomes, outcome_name(o));

@@ -33,7 +33,7 @@ struct cli_board_phase { /* of ok attempts; count 0: none */
 struct cli_board_row {
     char node[CLI_BOARD_NAME_SIZE], zone[CLI_BOARD_NAME_SIZE];
     char state[CLI_BOARD_STATE_SIZE]; /* "running", or as the server says */
-    uint64_t attempts, ok, failed, missed;
+    uint64_t attempts, ok, failed, missed, lost;
     struct hist series[SERIES_N]; /* of the samples that came */
     bool has_last;
     struct sample last;
@@ -50,7 +50,7 @@ struct cli_board {
 
     size_t n_rows, rows_size;
     struct cli_board_row *rows; /* owned */
-    uint64_t attempts, ok, failed, missed;
+    uint64_t attempts, ok, failed, missed, lost;
     uint64_t outcomes[OUTCOME_N];
     bool has_summary;
     bool is_cancelled; /* says the summary */

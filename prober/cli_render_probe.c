@@ -126,6 +126,8 @@ void render_board_counts(struct wr *w, const struct render_style *style,
         render_color(w, style, RENDER_RESET);
     if (b->missed)
         wr_printf(w, ", missed slots %" PRIu64, b->missed);
+    if (b->lost)
+        wr_printf(w, ", samples lost on the way here %" PRIu64, b->lost);
 }
 
 /* ---- bars ---- */

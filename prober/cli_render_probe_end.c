@@ -65,6 +65,8 @@ static void row_head(struct wr *w, const struct render_style *style,
         wr_printf(w, ", ok %" PRIu64 " of %" PRIu64, row->ok, row->attempts);
     if (row->missed)
         wr_printf(w, ", missed slots %" PRIu64, row->missed);
+    if (row->lost)
+        wr_printf(w, ", samples lost %" PRIu64, row->lost);
     if (row->has_phases && row->ok && !row->baseline_s)
         wr_text(w, ", no baseline");
     wr_u8(w, '\n');

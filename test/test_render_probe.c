@@ -245,67 +245,27 @@ static void a_pipe_gets_a_line_for_each(void **state)
     "{\"count\":10,\"p50\":" #p50 ",\"p90\":1,\"p99\":8200000,\"max\":" \
     "9000000}"
 
+/* clang-format off */
 static const char summary[] =
     "{\"summary\":{\"attempts\":22,\"ok\":20,\"failed\":2,\"cancelled\":false,"
     "\"outcomes\":{\"ok\":20,\"tls_alert\":2},\"from\":{"
     "\"a-1\":{\"zone\":\"a\",\"state\":\"done\",\"attempts\":12,\"ok\":10,"
-    "\"missed\":1,\"phases\":{\"dns\":" PHASE(300000) ",\"connect\":" PHASE(4100000) ",\"tls\":" PHASE(1349000) ",\"ttfb\":" PHASE(
-        1500000) ",\"local\":" PHASE(1) ",\"total\":" PHASE(7000000) "},"
-                                                                     "\"baselin"
-                                                                     "e\":{"
-                                                                     "\"window_"
-                                                                     "s\":900,"
-                                                                     "\"phases"
-                                                                     "\":{"
-                                                                     "\"dns\":{"
-                                                                     "\"count\""
-                                                                     ":100,"
-                                                                     "\"p50\":"
-                                                                     "101000},"
-                                                                     "\"connect"
-                                                                     "\":{"
-                                                                     "\"count\""
-                                                                     ":100,"
-                                                                     "\"p50\":"
-                                                                     "900000},"
-                                                                     "\"tls\":{"
-                                                                     "\"count\""
-                                                                     ":100,"
-                                                                     "\"p50\":"
-                                                                     "900000}"
-                                                                     ","
-                                                                     "\"ttfb\":"
-                                                                     "{\"count"
-                                                                     "\":100,"
-                                                                     "\"p50\":"
-                                                                     "1000000}}"
-                                                                     "}},"
-                                                                     "\"b-1\":{"
-                                                                     "\"zone\":"
-                                                                     "\"b\","
-                                                                     "\"state\""
-                                                                     ":"
-                                                                     "\"done\","
-                                                                     "\"attempt"
-                                                                     "s\":10,"
-                                                                     "\"ok\":"
-                                                                     "10,"
-                                                                     "\"missed"
-                                                                     "\":0,"
-                                                                     "\"phases"
-                                                                     "\":{"
-                                                                     "\"connect"
-                                                                     "\""
-                                                                     ":" PHASE(
-                                                                         400000) "},\"baseline\":null},"
-                                                                                 "\"c-1\":{\"zone\":\"c\","
-                                                                                 "\"state\":\"unreachable\","
-                                                                                 "\"attempts\":0,\"ok\":0,"
-                                                                                 "\"missed\":0,\"phases\":{}"
-                                                                                 ","
-                                                                                 "\"baseline\":null},"
-                                                                                 "\"d-1\":{\"zone\":\"d\","
-                                                                                 "\"state\":\"denied\"}}}}";
+    "\"missed\":1,\"phases\":{\"dns\":" PHASE(300000)
+    ",\"connect\":" PHASE(4100000) ",\"tls\":" PHASE(1349000)
+    ",\"ttfb\":" PHASE(1500000) ",\"local\":" PHASE(1)
+    ",\"total\":" PHASE(7000000) "},"
+    "\"baseline\":{\"window_s\":900,\"phases\":{"
+    "\"dns\":{\"count\":100,\"p50\":101000},"
+    "\"connect\":{\"count\":100,\"p50\":900000},"
+    "\"tls\":{\"count\":100,\"p50\":900000},"
+    "\"ttfb\":{\"count\":100,\"p50\":1000000}}}},"
+    "\"b-1\":{\"zone\":\"b\",\"state\":\"done\",\"attempts\":10,\"ok\":10,"
+    "\"missed\":0,\"lost\":4,\"phases\":{\"connect\":" PHASE(400000) "},"
+    "\"baseline\":null},"
+    "\"c-1\":{\"zone\":\"c\",\"state\":\"unreachable\",\"attempts\":0,\"ok\":0,"
+    "\"missed\":0,\"phases\":{},\"baseline\":null},"
+    "\"d-1\":{\"zone\":\"d\",\"state\":\"denied\"}}}}";
+/* clang-format on */
 
 static void the_end_compares_with_the_last_minutes(void **state)
 {
@@ -320,7 +280,8 @@ static void the_end_compares_with_the_last_minutes(void **state)
     check_text(
         text_of(&w),
         "https://b-1.test/probe from all-zones, http1 cold, 10 every 1.00 s\n"
-        "22 attempts, ok 20, failed 2 (9.091%), missed slots 1 in 10.0 s\n"
+        "22 attempts, ok 20, failed 2 (9.091%), missed slots 1, samples lost "
+        "on the way here 4 in 10.0 s\n"
         "  tls_alert            2\n"
         "MISSING: c-1 (zone c, unreachable), d-1 (zone d, denied)\n"
         "\n"
@@ -336,7 +297,7 @@ static void the_end_compares_with_the_last_minutes(void **state)
         "min  SLOWER: 1.5 x\n"
         "  total     p50 7.00 ms, p99 8.20 ms here\n"
         "\n"
-        "zone b, node b-1: done, ok 10 of 10, no baseline\n"
+        "zone b, node b-1: done, ok 10 of 10, samples lost 4, no baseline\n"
         "  connect   p50  400 us, p99 8.20 ms here\n"
         "\n"
         "zone c, node c-1: unreachable\n"
