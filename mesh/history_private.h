@@ -1,4 +1,10 @@
-/* mesh/history_private.h - inside of mesh/history*.c. */
+/* mesh/history_private.h - inside of mesh/history*.c.
+ *
+ * Division of work: history_store.c has the lines and slots, history_fold.c
+ * puts frames into them, history.c makes coarser ones of them and keeps them
+ * within time and budget; history_read.c answers questions, history_wire.c
+ * writes and reads parts for peers.
+ */
 #ifndef MESH_HISTORY_PRIVATE_H
 #define MESH_HISTORY_PRIVATE_H
 
@@ -113,6 +119,22 @@ static inline const struct record *history_record(const struct slot *s,
 {
     return line < s->size ? s->records[line] : NULL;
 }
+
+/* Take the slot at this place of its tier out; it is freed by and by. */
+void history_drop_slot(struct history *h, enum history_tier t, size_t at);
+/* The same with the oldest: its time is past, and nothing comes there again. */
+void history_drop_oldest(struct history *h, enum history_tier t);
+/* Free up to `n` records of a dropped slot. Returns true when it is gone. */
+bool history_bury(struct history *h, struct slot *s, size_t n);
+
+/* Go on with the queue of frames, which is not empty: one target or one cell
+ * of the first one. Returns about what it cost, in series. */
+size_t history_fold(struct history *h);
+/* Be done with the first of the queue. */
+void history_end_frame(struct history *h);
+
+/* How many windows a slot of this tier is kept. */
+uint64_t history_kept(enum history_tier t);
 
 /* Replace the record of a line by h->tally. */
 int history_put_record(struct history *h, enum history_tier t, struct slot *s,

@@ -270,14 +270,12 @@ static int read_part(struct taken *t, const void *data, size_t len)
  * we have yet to make the slot ourselves. */
 static bool is_wanted(const struct history *h, const struct taken *t)
 {
-    static const unsigned kept[] = {HISTORY_WINDOWS, HISTORY_MINUTES * 6,
-                                    HISTORY_TENS * 60};
     uint64_t end = t->start + history_span(t->tier);
     const struct tier *tier = &h->tiers[t->tier];
     if (h->making && h->making_tier == t->tier && h->making->start == t->start)
         return false;
     return end + HISTORY_WINDOWS <= h->now && end <= tier->next &&
-           t->start >= tier->gone && end + kept[t->tier] > h->now;
+           t->start >= tier->gone && end + history_kept(t->tier) > h->now;
 }
 
 int history_take_part(struct history *h, const void *data, size_t len)
