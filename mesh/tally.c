@@ -31,6 +31,18 @@ uint32_t tally_origin(const char *name)
 
 /* --- adding ------------------------------------------------------------- */
 
+/* Frames name any number, and a record of more than this would not be taken
+ * by a peer, nor would anything that is sent along with it. */
+static uint64_t add_up(uint64_t a, uint64_t b)
+{
+    return b < TALLY_COUNT_MAX - a ? a + b : TALLY_COUNT_MAX;
+}
+
+static uint64_t lag_of(uint64_t max_lag_us)
+{
+    return max_lag_us < TALLY_COUNT_MAX ? max_lag_us : TALLY_COUNT_MAX;
+}
+
 static void add_origin(struct tally *t, uint32_t origin)
 {
     uint32_t at = 0;
@@ -97,15 +109,17 @@ int tally_add_cell(struct tally *t, const struct frame_cell *c, uint64_t window,
     int worst = 0;
     if (c->attempts == 0)
         return 0;
+    if (c->attempts > TALLY_COUNT_MAX - t->attempts)
+        return ERR_TOOBIG;
     if (t->attempts == 0 || window > t->newest)
         t->newest = window;
     t->attempts += c->attempts;
     t->trusted += c->is_trusted ? c->attempts : 0;
-    t->retransmits += c->retransmits;
-    t->reconnects += c->reconnects;
-    t->user_clock += c->user_clock;
-    if (c->max_lag_us > t->max_lag_us)
-        t->max_lag_us = c->max_lag_us;
+    t->retransmits = add_up(t->retransmits, c->retransmits);
+    t->reconnects = add_up(t->reconnects, c->reconnects);
+    t->user_clock = add_up(t->user_clock, c->user_clock);
+    if (lag_of(c->max_lag_us) > t->max_lag_us)
+        t->max_lag_us = lag_of(c->max_lag_us);
     for (size_t i = 0; i < OUTCOME_N; i++)
         t->outcomes[i] += c->outcomes[i];
     add_origin(t, origin);
@@ -179,13 +193,16 @@ int tally_add(struct tally *t, const void *record, size_t len, uint64_t base)
     const uint8_t *p = record;
     int worst = 0;
     uint64_t newest = base + get(&p);
+    uint64_t attempts = get(&p);
+    if (attempts > TALLY_COUNT_MAX - t->attempts)
+        return ERR_TOOBIG;
     if (t->attempts == 0 || newest > t->newest)
         t->newest = newest;
-    t->attempts += get(&p);
+    t->attempts += attempts;
     t->trusted += get(&p);
-    t->retransmits += get(&p);
-    t->reconnects += get(&p);
-    t->user_clock += get(&p);
+    t->retransmits = add_up(t->retransmits, get(&p));
+    t->reconnects = add_up(t->reconnects, get(&p));
+    t->user_clock = add_up(t->user_clock, get(&p));
     uint64_t max_lag_us = get(&p);
     if (max_lag_us > t->max_lag_us)
         t->max_lag_us = max_lag_us;

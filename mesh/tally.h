@@ -32,7 +32,7 @@
 
 #define TALLY_ORIGINS_MAX 64    /* counted exactly; more are left out */
 #define TALLY_RECORD_MAX  32768 /* bytes; usual are 100 to 600 */
-#define TALLY_COUNT_MAX   (UINT64_C(1) << 48) /* of a counter on the wire */
+#define TALLY_COUNT_MAX   (UINT64_C(1) << 48) /* of a counter */
 
 /* As struct hist, but with a place for each bucket. Its buckets outside of
  * low..high-1 are 0. count bounds each bucket. */
@@ -61,7 +61,10 @@ void tally_reset(struct tally *t);
 uint32_t tally_origin(const char *name);
 
 /* Add a cell with its series, measured in `window` by `origin`. Returns 0, or
- * ERR_TOOBIG if a histogram would overflow, which is then left as it was. */
+ * ERR_TOOBIG: there are too many attempts, and nothing was added, or a
+ * histogram would overflow and was left as it was. Other counters end at
+ * TALLY_COUNT_MAX, so that whatever was added, tally_check() allows the
+ * record. */
 int tally_add_cell(struct tally *t, const struct frame_cell *c, uint64_t window,
                    uint32_t origin);
 

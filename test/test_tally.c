@@ -101,6 +101,42 @@ static void an_overflow_leaves_the_histogram_as_it_was(void **state)
 }
 
 /* One record of each kind of wrong. */
+/* Frames are checked for form alone, and a part with one record that others
+ * refuse is refused by them as a whole. */
+static void whatever_was_added_makes_a_record_that_others_take(void **state)
+{
+    (void)state;
+    static struct tally t;
+    static struct tally sum;
+    static struct record r;
+    struct frame_cell c = {.attempts = UINT32_MAX,
+                           .outcomes = {UINT32_MAX},
+                           .retransmits = UINT32_MAX,
+                           .reconnects = UINT32_MAX,
+                           .user_clock = UINT32_MAX,
+                           .max_lag_us = UINT64_MAX};
+    tally_reset(&t);
+    check_i64(tally_add_cell(&t, &c, 5, 1), 0);
+    put(&t, 5, &r);
+    check_i64(tally_check(r.data, r.len, 1), 0);
+    size_t n = 1;
+    while (tally_add_cell(&t, &c, 5, 1) == 0)
+        check_true(n++ < 70000);
+    check_u64(n, 65536); /* 2^48 / (2^32 - 1) */
+    put(&t, 5, &r);
+    check_i64(tally_check(r.data, r.len, 1), 0);
+
+    tally_reset(&sum);
+    check_i64(tally_add(&sum, r.data, r.len, 5), 0);
+    check_i64(tally_add(&sum, r.data, r.len, 6), ERR_TOOBIG);
+    check_u64(sum.attempts, t.attempts);
+    check_u64(sum.newest, 5);
+    c.attempts = c.outcomes[0] = 7;
+    check_i64(tally_add_cell(&sum, &c, 6, 2), 0);
+    put(&sum, 5, &r);
+    check_i64(tally_check(r.data, r.len, 2), 0);
+}
+
 static void what_no_node_can_have_measured_is_refused(void **state)
 {
     (void)state;
@@ -289,6 +325,7 @@ int main(void)
         cmocka_unit_test(an_origin_is_counted_once_up_to_the_limit),
         cmocka_unit_test(the_newest_is_that_of_an_attempt),
         cmocka_unit_test(an_overflow_leaves_the_histogram_as_it_was),
+        cmocka_unit_test(whatever_was_added_makes_a_record_that_others_take),
         cmocka_unit_test(what_no_node_can_have_measured_is_refused),
         cmocka_unit_test(groups_and_order_do_not_matter),
         cmocka_unit_test(a_text_lives_as_long_as_it_is_held),
