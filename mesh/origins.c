@@ -16,10 +16,16 @@ int origins_init(struct origins *o, size_t max, uint64_t keep_ns)
     return o->scratch ? 0 : ERR_NOMEM;
 }
 
-static void forget(struct origins *o, struct origin *it)
+void origins_count_member(struct origins *o, struct origin *it)
 {
     o->stranger_bytes -= it->stranger_bytes;
     o->n_strangers -= it->stranger_bytes > 0;
+    it->stranger_bytes = 0;
+}
+
+static void forget(struct origins *o, struct origin *it)
+{
+    origins_count_member(o, it);
     free(it->name);
     free(it);
 }

@@ -35,7 +35,7 @@ struct origin {
     uint64_t heard_ns;
     int64_t offset_ms; /* after origins_settle(): against the common time */
     bool is_skewed;
-    size_t stranger_bytes; /* brought while it was no member */
+    size_t stranger_bytes; /* brought while it was no member, if it is none */
 
     /* The rest is origins.c's. */
     int64_t raw_ms; /* against our clock */
@@ -67,6 +67,8 @@ int origins_heard(struct origins *o, uint64_t now_ns, const char *name,
 /* Our clock was set by so much. */
 void origins_shift(struct origins *o, int64_t step_ms);
 void origins_count_stranger(struct origins *o, struct origin *it, size_t bytes);
+/* It is a member, now: what it brought before is no stranger's any more. */
+void origins_count_member(struct origins *o, struct origin *it);
 
 /* Work out the offsets; forget whom nothing was heard of for keep_ns. */
 void origins_settle(struct origins *o, uint64_t now_ns);

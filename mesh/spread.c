@@ -235,6 +235,11 @@ int spread_on_own(struct spread *s, uint64_t now_ns, const void *data,
 
 /* ---- frames of others ---- */
 
+static bool is_member(const struct spread *s, const char *origin)
+{
+    return members_find(s->members, span_of_text(origin)) != UINT32_MAX;
+}
+
 /* May this origin bring it? */
 static bool is_welcome(struct spread *s, const struct frame_reader *key,
                        size_t len)
@@ -244,7 +249,7 @@ static bool is_welcome(struct spread *s, const struct frame_reader *key,
         /* What this node made before it was started anew is welcome. */
         return key->window <= s->born + FRAMES_AHEAD_MAX &&
                key->epoch_ms != s->epoch_ms;
-    if (members_find(s->members, span_of_text(key->origin)) != UINT32_MAX)
+    if (is_member(s, key->origin))
         return true;
     const struct origin *known = origins_find(&s->origins, key->origin);
     bool is_new = !known || !known->stranger_bytes;
@@ -283,9 +288,11 @@ uint64_t spread_patience(const struct spread *s)
 static void note_time(struct spread *s, uint64_t now_ns,
                       const struct frame_reader *key, uint64_t closed_ns)
 {
-    if (members_find(s->members, span_of_text(key->origin)) != UINT32_MAX)
-        (void)origins_heard(&s->origins, now_ns, key->origin, key->window,
-                            spread_wall_ms(s, closed_ns));
+    if (is_member(s, key->origin) &&
+        !origins_heard(&s->origins, now_ns, key->origin, key->window,
+                       spread_wall_ms(s, closed_ns)))
+        origins_count_member(&s->origins,
+                             origins_find(&s->origins, key->origin));
 }
 
 /* Returns 0, or an error and *why. */
@@ -319,10 +326,13 @@ static void note_origin(struct spread *s, uint64_t now_ns,
     if (origins_heard(&s->origins, now_ns, item->origin, item->window,
                       spread_wall_ms(s, item->closed_ns)))
         return;
-    if (strcmp(item->origin, s->name) &&
-        members_find(s->members, span_of_text(item->origin)) == UINT32_MAX)
-        origins_count_stranger(
-            &s->origins, origins_find(&s->origins, item->origin), item->len);
+    /* Its frames may be here before it is known as a member, as when many are
+     * started at once. */
+    struct origin *it = origins_find(&s->origins, item->origin);
+    if (is_member(s, item->origin) || !strcmp(item->origin, s->name))
+        origins_count_member(&s->origins, it);
+    else
+        origins_count_stranger(&s->origins, it, item->len);
 }
 
 static void take_frame(struct spread *s, uint64_t now_ns, uint64_t closed_ns,
@@ -355,8 +365,9 @@ static void take_frame(struct spread *s, uint64_t now_ns, uint64_t closed_ns,
             note_time(s, now_ns, &key, closed_ns);
             struct want *it = wants_note(&s->wants, now_ns, id, key.window, 0);
             it->until_ns = now_ns + WANT_HOLD_NS;
-        } else if (why == SPREAD_FULL || why == SPREAD_NOMEM) {
-            /* There may be room again. */
+        } else if (why == SPREAD_FULL || why == SPREAD_NOMEM ||
+                   why == SPREAD_STRANGER) {
+            /* There may be room again, and a stranger become a member. */
             struct want *it = wants_note(&s->wants, now_ns, id, key.window, 0);
             it->until_ns = now_ns + WANT_HOLD_NS;
         } else {

@@ -39,6 +39,19 @@ static void add_member(struct net *net, unsigned i)
     members_get(net->members, i + 1)->is_ours = true;
 }
 
+void net_meet(struct net *net, const char *name)
+{
+    struct change change;
+    uint8_t ip[4] = {10, 2, 0, 1};
+    struct ml_alive a = {.incarnation = 1,
+                         .node = span_of_text(name),
+                         .addr = span_of(ip, 4),
+                         .port = 7946,
+                         .vsn = span_of(vsn, sizeof(vsn))};
+    members_alive(net->members, net->now_ns, &a, &change);
+    assert(change.kind == CHANGE_JOINED);
+}
+
 static void open_members(struct net *net)
 {
     static const struct addr_policy anywhere = {.allows_loopback = false};
@@ -103,6 +116,8 @@ void net_start(struct net *net, unsigned i)
         .timing = spread_timing_default,
         .limits = spread_limits_default,
     };
+    if (net->config.origins_max)
+        c.limits.origins_max = net->config.origins_max;
     node->spread = must(spread_open(&c, net->now_ns, net_unix_ms(net, i)));
     tell_time(net, i);
 }

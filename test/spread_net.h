@@ -22,6 +22,7 @@ struct net_config {
     uint64_t near_ns, far_ns; /* one way, within and between zones */
     uint32_t loss_ppm;        /* of datagrams; streams are delayed by it */
     size_t bytes_max;         /* of a set; 0: 32 MiB */
+    size_t origins_max;       /* 0: as usual */
     unsigned canary;          /* of node 0 */
 };
 
@@ -60,6 +61,9 @@ struct net *net_open(const struct net_config *c);
 void net_close(struct net *net);
 void net_start(struct net *net, unsigned i); /* with an empty set */
 void net_stop(struct net *net, unsigned i);
+
+/* From now on `name` is a member, which runs nowhere. */
+void net_meet(struct net *net, const char *name);
 
 int64_t net_unix_ms(const struct net *net, unsigned i);
 uint64_t net_window(const struct net *net); /* running now, truly */

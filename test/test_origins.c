@@ -148,6 +148,30 @@ static void strangers_have_no_say(void **state)
     origins_fini(&o);
 }
 
+static void a_member_is_no_stranger_any_more(void **state)
+{
+    (void)state;
+    struct origins o = empty();
+    const char *const names[] = {"a", "b", "c"};
+    for (unsigned i = 0; i < 3; i++) {
+        hear(&o, SEC, names[i], 40 * SECOND);
+        origins_count_stranger(&o, origins_find(&o, names[i]), 10);
+    }
+    hear(&o, 2 * SEC, "a", 40 * SECOND);
+    check_i64(o.common_ms, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        origins_count_member(&o, origins_find(&o, names[i]));
+        check_u64(o.n_strangers, 2 - i);
+        check_u64(o.stranger_bytes, 10 * (2 - i));
+        origins_count_member(&o, origins_find(&o, names[i]));
+        check_u64(o.n_strangers, 2 - i);
+    }
+    origins_settle(&o, 2 * SEC);
+    origins_check(&o);
+    check_i64(o.common_ms, 40 * SECOND);
+    origins_fini(&o);
+}
+
 static void the_silent_are_forgotten_and_there_is_room_again(void **state)
 {
     (void)state;
@@ -200,6 +224,7 @@ int main(void)
         cmocka_unit_test(a_step_of_our_clock_is_no_step_of_theirs),
         cmocka_unit_test(three_know_better_than_we),
         cmocka_unit_test(strangers_have_no_say),
+        cmocka_unit_test(a_member_is_no_stranger_any_more),
         cmocka_unit_test(the_silent_are_forgotten_and_there_is_room_again),
         cmocka_unit_test(no_window_is_too_large_to_reckon_with),
     };

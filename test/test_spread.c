@@ -685,6 +685,59 @@ static void strangers_are_bounded(void **state)
     net_close(net);
 }
 
+/* Frames and the word that their origin is a member go different ways. */
+static void whose_frames_came_first_is_no_stranger_for_ever(void **state)
+{
+    (void)state;
+    struct net *net = net_open(&two);
+    static const char *const names[] = {"x", "y", "z"};
+    net->nodes[0].skew_ms = -40000;
+    run_s(net, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        net_frame(net, names[i], 1, last_window(net), 1);
+        bring(net, 0);
+    }
+    check_u64(stats_of(net, 0).stranger_origins, 3);
+    for (unsigned i = 0; i < 3; i++)
+        net_meet(net, names[i]);
+    for (unsigned i = 0; i < 3; i++) {
+        net_frame(net, names[i], 2, last_window(net), 1);
+        bring(net, 0);
+    }
+    run_s(net, 2);
+    struct spread_stats st = stats_of(net, 0);
+    check_u64(st.stranger_origins, 0);
+    check_true(st.own_offset_ms < -30000); /* three say so */
+    check_u64(st.skewed, 0);
+    check_all(net);
+    net_close(net);
+}
+
+static void who_becomes_a_member_is_asked_for_again(void **state)
+{
+    (void)state;
+    struct net *net = net_open(&two);
+    uint64_t w = last_window(net);
+    struct frames_item item;
+    net->nodes[1].side = 1;
+    for (unsigned i = 0; i < 1024; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "gone-%u", i);
+        net_frame(net, name, 1, w - 5, 1);
+        bring(net, 0);
+    }
+    net_frame(net, "late", 1, w, 1);
+    check_i64(frames_put(net->nodes[1].frames, net->frame, net->frame_len,
+                         net->now_ns, &item),
+              0);
+    check_refused(net, SPREAD_STRANGER);
+    net->nodes[1].side = 0;
+    net_meet(net, "late");
+    run_s(net, 12);
+    check_true(frames_find(net->nodes[0].frames, "late", 1, w, &item));
+    net_close(net);
+}
+
 static void bytes_of_strangers_are_bounded(void **state)
 {
     (void)state;
@@ -1172,6 +1225,8 @@ int main(void)
         cmocka_unit_test(what_was_refused_is_not_asked_for_again),
         cmocka_unit_test(two_frames_of_one_key_are_a_conflict),
         cmocka_unit_test(strangers_are_bounded),
+        cmocka_unit_test(whose_frames_came_first_is_no_stranger_for_ever),
+        cmocka_unit_test(who_becomes_a_member_is_asked_for_again),
         cmocka_unit_test(bytes_of_strangers_are_bounded),
         cmocka_unit_test(one_origin_does_not_drive_out_others),
         cmocka_unit_test(a_clock_that_is_off_is_found_by_all),
