@@ -253,6 +253,8 @@ static bool is_welcome(struct spread *s, const struct frame_reader *key,
         return true;
     const struct origin *known = origins_find(&s->origins, key->origin);
     bool is_new = !known || !known->stranger_bytes;
+    if (!known && s->origins.n >= s->origins.max)
+        return false; /* nobody would count what it brings */
     return s->origins.stranger_bytes + len <= l->stranger_bytes &&
            (!is_new || s->origins.n_strangers < l->strangers_max);
 }

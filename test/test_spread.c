@@ -738,6 +738,27 @@ static void who_becomes_a_member_is_asked_for_again(void **state)
     net_close(net);
 }
 
+static void strangers_are_bounded_where_origins_are_many(void **state)
+{
+    (void)state;
+    struct net_config c = two;
+    c.origins_max = 4;
+    struct net *net = net_open(&c);
+    for (unsigned i = 0; i < 20; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "gone-%u", i);
+        net_frame(net, name, 1, last_window(net), 1);
+        bring(net, 0);
+    }
+    check_u64(stats_of(net, 0).added, 4);
+    check_u64(stats_of(net, 0).refused[SPREAD_STRANGER], 16);
+    net_frame(net, "node-1", 1, last_window(net), 1);
+    bring(net, 0);
+    check_u64(stats_of(net, 0).added, 5); /* members always may */
+    check_all(net);
+    net_close(net);
+}
+
 static void bytes_of_strangers_are_bounded(void **state)
 {
     (void)state;
@@ -1227,6 +1248,7 @@ int main(void)
         cmocka_unit_test(strangers_are_bounded),
         cmocka_unit_test(whose_frames_came_first_is_no_stranger_for_ever),
         cmocka_unit_test(who_becomes_a_member_is_asked_for_again),
+        cmocka_unit_test(strangers_are_bounded_where_origins_are_many),
         cmocka_unit_test(bytes_of_strangers_are_bounded),
         cmocka_unit_test(one_origin_does_not_drive_out_others),
         cmocka_unit_test(a_clock_that_is_off_is_found_by_all),
