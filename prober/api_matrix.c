@@ -1,4 +1,6 @@
-/* /api/v1/matrix: built once, rendered once, cell by cell, shared. */
+/* /api/v1/matrix: built once, rendered once, cell by cell, shared. The text of
+ * one with very many cells, as between the nodes of a large mesh, would be
+ * gigabytes: each reader renders that anew, and keeps no more than a chunk. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,8 @@
 #define SLOTS      4           /* questions remembered */
 #define BUILDS_MAX 8           /* builds alive, slow readers' included */
 #define CHUNK      65536       /* of text; two thirds of it are used */
+/* Cells of a shared text: some 30 MB, or 300 zones and some. */
+#define SHARED_CELLS_MAX 131072
 
 enum stage { STAGE_HEAD, STAGE_FROM, STAGE_TO, STAGE_CELLS, STAGE_MISSING };
 
@@ -21,7 +25,7 @@ struct chunk {
 };
 
 /* The text of an answer, as far as somebody has read it. Whoever reads ahead
- * of the others renders on. */
+ * of the others renders on. One that is not shared has its last chunk only. */
 struct text {
     struct chunk *chunks;
     size_t n, size;
@@ -59,14 +63,24 @@ struct api_cache *api_cache_open(void)
     return calloc(1, sizeof(struct api_cache));
 }
 
+static void drop_chunks(struct text *t)
+{
+    while (t->n > 0)
+        free(t->chunks[--t->n].data);
+}
+
+static void text_fini(struct text *t)
+{
+    drop_chunks(t);
+    free(t->chunks);
+}
+
 static void build_close(struct build *b)
 {
     struct api_cache *cache = b->cache;
     matrix_close(b->matrix);
     zones_close(b->zones);
-    for (size_t i = 0; i < b->text.n; i++)
-        free(b->text.chunks[i].data);
-    free(b->text.chunks);
+    text_fini(&b->text);
     free(b);
     if (cache && --cache->alive == 0 && cache->is_closed)
         free(cache);
@@ -266,6 +280,11 @@ static const char *column_name(const struct build *b, size_t i)
                     : matrix_column_name(b->matrix, i);
 }
 
+static bool is_text_shared(const struct build *b)
+{
+    return n_rows(b) * n_columns(b) <= SHARED_CELLS_MAX;
+}
+
 static size_t n_missing(const struct build *b)
 {
     return b->zones ? zones_missing(b->zones) : matrix_missing(b->matrix);
@@ -393,11 +412,12 @@ static size_t stage_size(enum stage stage, const struct build *b)
     return 0;
 }
 
-static int write_item(const struct api_source *s, struct build *b)
+static int write_item(const struct api_source *s, struct build *b,
+                      struct text *t)
 {
-    struct json *j = &b->text.json;
-    size_t i = b->text.i++;
-    switch (b->text.stage) {
+    struct json *j = &t->json;
+    size_t i = t->i++;
+    switch (t->stage) {
     case STAGE_HEAD:
         break;
     case STAGE_FROM:
@@ -425,9 +445,9 @@ static uint64_t dropped_cells(const struct api_source *s, const struct build *b)
 }
 
 /* Between stages: close one list, open the next. */
-static void next_stage(const struct api_source *s, struct build *b)
+static void next_stage(const struct api_source *s, const struct build *b,
+                       struct text *t)
 {
-    struct text *t = &b->text;
     struct json *j = &t->json;
     t->i = 0;
     switch (t->stage) {
@@ -457,24 +477,22 @@ static void next_stage(const struct api_source *s, struct build *b)
 }
 
 static int render_items(const struct api_source *s, struct build *b,
-                        struct wr *w)
+                        struct text *t, struct wr *w)
 {
-    struct text *t = &b->text;
     int err = 0;
     t->json.out = w; /* another writer each time, the nesting goes on */
     while (!err && !t->is_complete && w->size - w->len >= HTTPD_PIECE_MAX) {
         if (t->i < stage_size(t->stage, b))
-            err = write_item(s, b);
+            err = write_item(s, b, t);
         else
-            next_stage(s, b);
+            next_stage(s, b, t);
     }
     return err ? err : wr_err(w);
 }
 
 /* Render the next chunk: half a millisecond's work. */
-static int render(const struct api_source *s, struct build *b)
+static int render(const struct api_source *s, struct build *b, struct text *t)
 {
-    struct text *t = &b->text;
     if (t->n == t->size) {
         size_t size = t->size ? t->size * 2 : 16;
         struct chunk *chunks = reallocarray(t->chunks, size, sizeof(*chunks));
@@ -488,10 +506,11 @@ static int render(const struct api_source *s, struct build *b)
         return ERR_NOMEM;
     struct wr w;
     wr_init_fixed(&w, data, CHUNK);
-    int err = render_items(s, b, &w);
+    int err = render_items(s, b, t, &w);
     if (err) {
         free(data);
-        b->rc = err; /* what is missing now will always be */
+        if (t == &b->text)
+            b->rc = err; /* what is missing now will always be */
         return err;
     }
     uint8_t *less = realloc(data, w.len);
@@ -507,21 +526,38 @@ struct matrix_view {
     struct build *build;
     uint64_t begun_ns;
     size_t chunk, offset; /* read so far */
+    struct text own;      /* if it is not shared */
 };
+
+static struct text *text_of(struct matrix_view *v)
+{
+    return is_text_shared(v->build) ? &v->build->text : &v->own;
+}
+
+/* Make sure that there is the chunk to be read next. Returns 1 behind the
+ * last, or an error. */
+static int need_chunk(struct matrix_view *v, struct text *t)
+{
+    struct build *b = v->build;
+    if (v->chunk < t->n)
+        return 0;
+    if (t->is_complete)
+        return 1;
+    if (t == &v->own) {
+        drop_chunks(t);
+        v->chunk = 0;
+    }
+    return b->rc < 0 ? b->rc : render(v->source, b, t);
+}
 
 static int matrix_body(void *state, struct wr *w)
 {
     struct matrix_view *v = state;
-    const struct text *t = &v->build->text;
+    struct text *t = text_of(v);
     while (!httpd_slice_is_full(w)) {
-        if (v->chunk == t->n) {
-            if (t->is_complete)
-                return wr_err(w);
-            int err =
-                v->build->rc < 0 ? v->build->rc : render(v->source, v->build);
-            if (err)
-                return err;
-        }
+        int rc = need_chunk(v, t);
+        if (rc)
+            return rc < 0 ? rc : wr_err(w);
         const struct chunk *c = &t->chunks[v->chunk];
         size_t n = c->len - v->offset;
         n = n < HTTPD_PIECE_MAX ? n : HTTPD_PIECE_MAX;
@@ -539,6 +575,7 @@ static void matrix_done(void *state)
 {
     struct matrix_view *v = state;
     build_release(v->build);
+    text_fini(&v->own);
     free(v);
 }
 
@@ -546,7 +583,7 @@ static void matrix_done(void *state)
 static void begin_answer(struct matrix_view *v, struct httpd_answer *answer)
 {
     const struct build *b = v->build;
-    if (!b->cache)
+    if (!b->cache || !is_text_shared(b))
         return;
     answer->is_cacheable = true;
     snprintf(answer->etag, sizeof(answer->etag), "%llx-%llx",
@@ -600,6 +637,7 @@ void api_matrix(const struct api_source *s, const struct httpd_request *r,
         return;
     }
     v->source = s;
+    json_init(&v->own.json, NULL);
     v->query = (struct matrix_query){
         .level = p.level,
         .window_s = p.window_s,

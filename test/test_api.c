@@ -1,4 +1,6 @@
 /* The views, asked through their handler; JSON is read back with jansson. */
+#include <malloc.h>
+
 #include "test/api_ask.h"
 
 /* ---- matrix ---- */
@@ -185,6 +187,66 @@ static void matrix_comes_in_bounded_slices(void **state)
                   json_array_size(json_object_get(j, "to")));
     json_decref(j);
     reply_fini(&r);
+}
+
+/* The bytes held in memory from malloc() now. */
+static size_t bytes_in_use(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    return m.uordblks + m.hblkhd;
+}
+
+/* Reads all of it; what it was, by its length and the number of cells, and how
+ * much more memory than in the beginning there was at most. */
+static size_t read_all(struct httpd_answer *a, size_t *n_cells)
+{
+    struct wr slice;
+    size_t before = bytes_in_use();
+    size_t most = before;
+    int rc = 1;
+    wr_init_grow(&slice, 65536);
+    *n_cells = 0;
+    while (rc == 1) {
+        wr_reset(&slice);
+        rc = a->body(a->state, &slice);
+        check_true(rc >= 0);
+        size_t now = bytes_in_use();
+        most = now > most ? now : most;
+        for (size_t i = 0; i < slice.len; i++)
+            *n_cells += slice.data[i] == '{';
+    }
+    wr_fini(&slice);
+    return most - before;
+}
+
+/* Each pair of nodes has a cell: in a large mesh these are millions, and as
+ * text gigabytes. */
+static void a_matrix_of_many_nodes_is_not_held_as_text(void **state)
+{
+    struct world *w = *state;
+    enum { N = 500 };
+    static char names[N][8];
+    static struct matrix_node nodes[N];
+    size_t cells[2];
+    for (int i = 0; i < N; i++) {
+        snprintf(names[i], sizeof(names[i]), "n%03d", i);
+        nodes[i] = (struct matrix_node){names[i], names[i], "r", false, true};
+    }
+    world_set_nodes(w, nodes, N);
+    const char *const targets[] = {"/api/v1/matrix?level=node",
+                                   "/api/v1/matrix?level=zone"};
+    for (int i = 0; i < 2; i++) {
+        struct httpd_answer a, b;
+        begin_matrix(w, targets[i], &a);
+        begin_matrix(w, targets[i], &b);
+        check_true(read_all(&a, &cells[0]) < 1u << 20);
+        check_true(read_all(&b, &cells[1]) < 1u << 20);
+        check_true(cells[0] > N * N);
+        check_u64(cells[0], cells[1]);
+        check_false(a.is_cacheable); /* no two need be alike */
+        httpd_answer_fini(&a);
+        httpd_answer_fini(&b);
+    }
 }
 
 /* ---- turns ---- */
@@ -923,6 +985,7 @@ int main(void)
         T(matrices_kept_by_slow_readers_are_few),
         T(a_matrix_nobody_reads_is_no_burden),
         T(matrix_comes_in_bounded_slices),
+        T(a_matrix_of_many_nodes_is_not_held_as_text),
         T(a_matrix_is_built_in_turns),
         T(who_asks_the_same_meanwhile_joins_the_build),
         T(a_build_that_was_given_up_is_taken_on_for_a_second),
@@ -964,6 +1027,7 @@ int main(void)
         H(matrices_kept_by_slow_readers_are_few),
         H(a_matrix_nobody_reads_is_no_burden),
         H(matrix_comes_in_bounded_slices),
+        H(a_matrix_of_many_nodes_is_not_held_as_text),
         H(cell_shows_each_protocol_and_mode),
         H(cell_takes_neither_other_rows_nor_other_columns),
         H(cell_agrees_with_the_matrix),
