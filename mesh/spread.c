@@ -549,6 +549,7 @@ bool spread_origin(const struct spread *s, size_t i, struct spread_origin *out)
         .name = it->name,
         .offset_ms = it->offset_ms,
         .is_skewed = it->is_skewed,
+        .is_stranger = it->stranger_bytes > 0,
         .heard_ns = it->heard_ns,
     };
     return true;

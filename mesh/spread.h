@@ -193,6 +193,7 @@ struct spread_origin {
     const char *name;
     int64_t offset_ms; /* positive: its clock is ahead */
     bool is_skewed;    /* by more than a window */
+    bool is_stranger;  /* no member: perhaps made up */
     uint64_t heard_ns;
 };
 bool spread_origin(const struct spread *s, size_t i, struct spread_origin *out);

@@ -1,6 +1,8 @@
 /* Small answers: /api/v1/status, /livez, /readyz. */
 #include "prober/api_views.h"
 
+#define SKEWED_MAX 32 /* origins that are named: 26 KB, all escaped */
+
 bool api_is_live(const struct api_source *s)
 {
     uint64_t heard_ns = s->start_ns; /* before the first: time to start */
@@ -88,20 +90,31 @@ static void write_plane(struct json *j, const struct api_source *s)
     json_object_end(j);
 }
 
-/* Who is off by more than a window. */
-static void write_skewed(struct json *j, const struct spread *spread)
+static size_t write_some_skewed(struct json *j, const struct spread *spread,
+                                bool are_strangers, size_t max)
 {
     struct spread_origin o;
-    json_key(j, "skewed");
-    json_array_begin(j);
-    for (size_t i = 0; spread_origin(spread, i, &o); i++) {
-        if (!o.is_skewed)
+    size_t n = 0;
+    for (size_t i = 0; n < max && spread_origin(spread, i, &o); i++) {
+        if (!o.is_skewed || o.is_stranger != are_strangers)
             continue;
         json_object_begin(j);
         json_key_text(j, "origin", o.name);
         json_key_double(j, "offset_s", (double)o.offset_ms / 1e3);
         json_object_end(j);
+        n++;
     }
+    return n;
+}
+
+/* Who is off by more than a window. All of the status is one slice, and names
+ * are what others made up: members first, and no more than have room. */
+static void write_skewed(struct json *j, const struct spread *spread)
+{
+    json_key(j, "skewed");
+    json_array_begin(j);
+    size_t n = write_some_skewed(j, spread, false, SKEWED_MAX);
+    write_some_skewed(j, spread, true, SKEWED_MAX - n);
     json_array_end(j);
 }
 
@@ -132,6 +145,7 @@ static void write_spread(struct json *j, const struct spread *spread)
     json_key_u64(j, "bytes_in", st.bytes_in);
     json_key_u64(j, "bytes_out", st.bytes_out);
     json_key_double(j, "own_offset_s", (double)st.own_offset_ms / 1e3);
+    json_key_u64(j, "skewed_origins", st.skewed);
     write_skewed(j, spread);
     json_object_end(j);
 }
