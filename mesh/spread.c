@@ -117,9 +117,13 @@ int64_t spread_wall_ms(const struct spread *s, uint64_t at_ns)
 
 int64_t spread_unix_ms(const struct spread *s, uint64_t now_ns)
 {
+    return spread_wall_ms(s, now_ns) + spread_correction_ms(s);
+}
+
+int64_t spread_correction_ms(const struct spread *s)
+{
     int64_t off_ms = s->origins.common_ms;
-    int64_t wall_ms = spread_wall_ms(s, now_ns);
-    return llabs(off_ms) > ORIGINS_SKEWED_MS ? wall_ms + off_ms : wall_ms;
+    return llabs(off_ms) > ORIGINS_SKEWED_MS ? off_ms : 0;
 }
 
 bool spread_take(struct rate *r, uint64_t now_ns, uint64_t amount,

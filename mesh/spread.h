@@ -113,6 +113,8 @@ void spread_close(struct spread *s); /* NULL is allowed */
  * wall clock; or that of all others, where the wall clock is off by more than
  * a window. Else a node whose clock is wrong would refuse what all send. */
 int64_t spread_unix_ms(const struct spread *s, uint64_t now_ns);
+/* What is to be added to the wall clock for that: 0 if it is right. */
+int64_t spread_correction_ms(const struct spread *s);
 
 /* ---- what happened ---- */
 

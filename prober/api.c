@@ -101,6 +101,18 @@ static const struct param_rule *find_rule(const char *name, unsigned allowed)
     return NULL;
 }
 
+uint64_t api_now_unix_ns(const struct api_source *s)
+{
+    int64_t now_ns = (int64_t)s->now_unix_ns();
+    int64_t off_ns;
+    if (!s->spread ||
+        __builtin_mul_overflow(spread_correction_ms(s->spread), 1000000,
+                               &off_ns) ||
+        __builtin_add_overflow(now_ns, off_ns, &now_ns))
+        return s->now_unix_ns();
+    return now_ns > 0 ? (uint64_t)now_ns : 0;
+}
+
 /* The present is no past: what is asked for must have been. */
 static bool set_at(struct api_params *p, const char *value,
                    uint64_t now_unix_ns)
@@ -116,7 +128,7 @@ bool api_params(const struct api_source *s, const struct httpd_request *r,
                 unsigned allowed, struct api_params *p,
                 struct httpd_answer *answer)
 {
-    uint64_t now_unix_ns = s->now_unix_ns();
+    uint64_t now_unix_ns = api_now_unix_ns(s);
     *p = (struct api_params){
         .level = LEVEL_ZONE,
         .window_s = WINDOW_S_DEFAULT,

@@ -402,8 +402,8 @@ static const struct matrix_cell *find_part(struct cells_view *v)
     struct part *p = &v->parts[v->part];
     struct matrix_cell *c = &p->cell;
     if (v->is_history) {
-        uint64_t now =
-            v->query.is_past ? v->query.now_unix_ns : v->source->now_unix_ns();
+        uint64_t now = v->query.is_past ? v->query.now_unix_ns
+                                        : api_now_unix_ns(v->source);
         c = history_read(v->reader, v->from, v->to, now);
     } else {
         finish_part(v, p);
@@ -670,7 +670,7 @@ void api_cells(const struct api_source *s, const struct httpd_request *r,
     v->source = s;
     v->level = p.level;
     v->is_history = s->history && p.level == LEVEL_ZONE;
-    v->generated_unix_ns = s->now_unix_ns();
+    v->generated_unix_ns = api_now_unix_ns(s);
     v->query = (struct matrix_query){
         .level = p.level,
         .window_s = p.window_s,

@@ -195,7 +195,7 @@ static struct build *build_open(const struct api_source *s,
     }
     b->refs = 1;
     b->generated_unix_ns =
-        query->is_past ? s->now_unix_ns() : query->now_unix_ns;
+        query->is_past ? api_now_unix_ns(s) : query->now_unix_ns;
     b->begun_ns = now_ns;
     b->cache = s->cache;
     json_init(&b->text.json, NULL);
@@ -303,7 +303,7 @@ cell_at(const struct api_source *s, struct build *b, size_t row, size_t column)
 {
     if (!b->zones)
         return matrix_at(b->matrix, row, column);
-    uint64_t now = b->query.is_past ? b->query.now_unix_ns : s->now_unix_ns();
+    uint64_t now = b->query.is_past ? b->query.now_unix_ns : api_now_unix_ns(s);
     return zones_at(b->zones, row, column, now);
 }
 
@@ -643,7 +643,7 @@ void api_matrix(const struct api_source *s, const struct httpd_request *r,
         .window_s = p.window_s,
         .protocol = p.protocol,
         .mode = p.mode,
-        .now_unix_ns = p.at_unix_ns ? p.at_unix_ns : s->now_unix_ns(),
+        .now_unix_ns = p.at_unix_ns ? p.at_unix_ns : api_now_unix_ns(s),
         .is_past = p.at_unix_ns != 0,
         .is_usable = s->is_usable,
         .usable_arg = s->usable_arg,

@@ -39,6 +39,12 @@ bool api_params(const struct api_source *s, const struct httpd_request *r,
  * taken for what was meant. */
 int api_parse_time(const char *text, uint64_t *unix_ns);
 
+/* What time it is for what is measured: the wall clock, or the mesh's time if
+ * that is known and the wall clock is off by more than a window. Windows and
+ * their ages are of it; else a node whose clock is behind would show as fresh
+ * what is stale, and one that is ahead nothing at all. */
+uint64_t api_now_unix_ns(const struct api_source *s);
+
 /* Let the control plane bring nodes and mesh up to date. */
 void api_refresh(const struct api_source *s);
 /* The nodes that the matrix should show, of the present snapshot; borrowed
