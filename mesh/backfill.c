@@ -36,9 +36,10 @@ struct backfill {
     struct history_cursor cursor;
     uint32_t member; /* who is asked, or was last; NOBODY: choose */
     uint64_t nonce;
-    unsigned failures, parts;
-    unsigned parts_here; /* since it began, or began again */
-    bool was_repeated;   /* since a peer was fetching, too */
+    unsigned failures, parts; /* in a row; in all */
+    unsigned parts_here;      /* since it began, or began again */
+    bool was_repeated;        /* since a peer was fetching, too */
+    bool was_given_up;        /* the last one */
 
     /* serving */
     struct asker askers[BACKFILL_ASKERS_MAX];
@@ -216,7 +217,7 @@ static void begin_walk(struct backfill *b, uint64_t now_ns)
                         rng_below(&b->rng, b->config.timing.settle_ns + 1);
     begin_again(b);
     b->failures = b->parts = 0;
-    b->was_repeated = false;
+    b->was_repeated = b->was_given_up = false;
     b->member = NOBODY;
     b->nonce = 0;
     b->stats.walks++;
@@ -235,6 +236,7 @@ static void fail(struct backfill *b, uint64_t now_ns)
 {
     b->nonce = 0;
     if (++b->failures >= b->config.limits.tries) {
+        b->was_given_up = true;
         end_walk(b, now_ns);
         return;
     }
@@ -305,6 +307,7 @@ static void on_part(struct backfill *b, uint64_t now_ns,
         return;
     }
     if (len > 0) {
+        b->failures = 0;
         b->parts++;
         b->parts_here++;
         b->stats.parts_in++;
@@ -438,6 +441,8 @@ void backfill_on_timer(struct backfill *b, uint64_t now_ns)
         break;
     case BACKFILL_DONE:
         b->next_ns = now_ns + b->config.timing.look_ns;
+        if (b->was_given_up && now_ns >= b->again_ns)
+            begin_walk(b, now_ns);
         break;
     }
 }

@@ -4,7 +4,8 @@
  * has come among members of ours, for the first time or after being alone,
  * walks through the history of one of them (mesh/history.h), a part at a time,
  * newest first. If it is silent, or sends nonsense, the walk goes on with
- * another one, after a pause that grows; after a few of these it is given up.
+ * another one, after a pause that grows; after a few of these in a row it is
+ * given up, until some minutes later.
  * A walk that ends at a peer that has nothing begins again at another; once
  * also if the peer was itself still fetching.
  *
@@ -63,7 +64,7 @@ extern const struct backfill_timing backfill_timing_default;
 struct backfill_limits {
     size_t part_bytes; /* 32 KiB: about, of a part that is made; 1 ms */
     size_t rate_bytes; /* 1 MiB: sent per second, in parts */
-    unsigned tries;    /* 6: failures until a walk is given up */
+    unsigned tries;    /* 6: failures in a row until a walk is given up */
     unsigned parts;    /* 4096: of a walk */
 };
 extern const struct backfill_limits backfill_limits_default;
@@ -106,7 +107,7 @@ enum backfill_state {
     BACKFILL_ALONE,   /* nobody to ask */
     BACKFILL_WAITING, /* to ask for the next part */
     BACKFILL_ASKED,
-    BACKFILL_DONE, /* or given up: until alone again */
+    BACKFILL_DONE, /* until alone again; or given up, for again_ns */
 };
 const char *backfill_state_name(enum backfill_state s); /* "alone", ... */
 

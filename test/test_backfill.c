@@ -360,6 +360,42 @@ static void what_is_lost_is_asked_for_again(void **state)
     world_close(w);
 }
 
+/* Of hundreds of parts some are lost: that is no reason to give up. */
+static void failures_count_only_in_a_row(void **state)
+{
+    (void)state;
+    struct world *w = world_open(1800);
+    w->lose_percent = 4;
+    run(w, 590 * SEC);
+    check_true(stats(w, 0).timeouts > backfill_limits_default.tries);
+    check_u64(stats(w, 0).walks, 1);
+    run(w, 2000 * SEC);
+    check_u64(stats(w, 0).walks, 1);
+    check_u64(stats(w, 0).completed, 1);
+    check_true(is_filled(w, 0));
+    world_close(w);
+}
+
+/* As when all of a mesh is started anew: there is nobody to ask just then. */
+static void who_gave_up_tries_again_later(void **state)
+{
+    (void)state;
+    struct world *w = world_open(120);
+    w->is_deaf[1] = w->is_deaf[2] = true;
+    run(w, 200 * SEC);
+    check_i64(stats(w, 0).state, BACKFILL_DONE);
+    check_u64(stats(w, 0).timeouts, backfill_limits_default.tries);
+    run(w, 400 * SEC);
+    check_u64(stats(w, 0).timeouts, backfill_limits_default.tries);
+    w->is_deaf[1] = w->is_deaf[2] = false;
+    run(w, 400 * SEC);
+    check_u64(stats(w, 0).completed, 1);
+    check_true(is_filled(w, 0));
+    run(w, 3600 * SEC);
+    check_u64(stats(w, 0).walks, 2);
+    world_close(w);
+}
+
 static void it_gives_up_when_nobody_answers(void **state)
 {
     (void)state;
@@ -367,7 +403,7 @@ static void it_gives_up_when_nobody_answers(void **state)
     w->is_deaf[1] = w->is_deaf[2] = true;
     for (unsigned walk = 1; walk <= 6; walk++) {
         w->last_asked = 0;
-        run(w, 800 * SEC);
+        run(w, walk == 1 ? 600 * SEC : 690 * SEC);
         check_u64(stats(w, 0).timeouts, walk * backfill_limits_default.tries);
         check_u64(w->asked_again, 0);
         check_i64(stats(w, 0).state, BACKFILL_DONE);
@@ -772,6 +808,8 @@ int main(void)
         cmocka_unit_test(nobody_of_ours_nobody_asked),
         cmocka_unit_test(who_is_silent_is_left_for_another),
         cmocka_unit_test(what_is_lost_is_asked_for_again),
+        cmocka_unit_test(failures_count_only_in_a_row),
+        cmocka_unit_test(who_gave_up_tries_again_later),
         cmocka_unit_test(it_gives_up_when_nobody_answers),
         cmocka_unit_test(a_peer_that_is_new_itself_is_not_the_last_word),
         cmocka_unit_test(an_asker_gets_one_part_in_a_while),
