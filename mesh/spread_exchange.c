@@ -387,6 +387,16 @@ static int read_sections(struct incoming *in, struct rd *rd)
     return 0;
 }
 
+static bool is_handed_out(const struct incoming *in,
+                          const struct frames_item *item)
+{
+    for (size_t i = 0; i < in->n_items; i++) {
+        if (in->items[i].data == item->data)
+            return true;
+    }
+    return false;
+}
+
 /* WANT: what of it there is joins what is handed out, within the budget. */
 static void on_want(struct spread *s, struct incoming *in, struct rd *rd)
 {
@@ -396,12 +406,13 @@ static void on_want(struct spread *s, struct incoming *in, struct rd *rd)
         return;
     while (rd_left(rd) >= SPREAD_ID_BYTES && n < SPREAD_IDS_MAX)
         ids[n++] = rd_id(rd);
-    if (rd_err(rd))
+    if (rd_err(rd) || !may_load(s, window))
         return;
     qsort(ids, n, sizeof(ids[0]), by_number);
     struct frames_item item;
     for (size_t i = 0; frames_item(s->frames, window, i, &item); i++) {
-        if (!has_id(ids, n, spread_id(item.hash)) ||
+        s->work++;
+        if (!has_id(ids, n, spread_id(item.hash)) || is_handed_out(in, &item) ||
             in->n_items == SPREAD_IDS_MAX ||
             item.len > s->config.limits.frame_max)
             continue;
@@ -646,6 +657,7 @@ void spread_on_comparison(struct spread *s, uint64_t now_ns,
     in.mine = wants_under_way(&s->wants, now_ns, in.member);
     in.all = wants_under_way(&s->wants, now_ns, UINT32_MAX);
     answer(s, &in);
+    s->work = 0; /* what is wanted does not wait for what is compared */
     each_section(s, &in, SPREAD_WANT, on_want);
     hand_out(s, &in);
 }

@@ -227,6 +227,62 @@ static void what_is_wanted_is_handed_out_byte_by_byte(void **state)
     net_close(net);
 }
 
+static void put_want(struct wr *w, uint64_t back, uint64_t id)
+{
+    wr_u8(w, 5);
+    wr_be16(w, 1 + 5);
+    wr_u8(w, (uint8_t)back);
+    put_id(w, id);
+}
+
+/* How many frames node 0 hands out for `n` wishes, of these ids in turn. */
+static uint64_t handed_out(struct net *net, uint64_t window,
+                           const uint64_t *ids, size_t n_ids, unsigned n)
+{
+    uint64_t before = stats_of(net, 0).frames_out;
+    uint8_t bytes[1000];
+    struct wr w;
+    wr_init_fixed(&w, bytes, sizeof(bytes));
+    put_comparison(&w, "node-1", window);
+    for (unsigned i = 0; i < n; i++)
+        put_want(&w, 0, ids[i % n_ids]);
+    hear(net, 0, &w);
+    return stats_of(net, 0).frames_out - before;
+}
+
+static void what_is_wanted_often_is_handed_out_once(void **state)
+{
+    (void)state;
+    struct net *net = net_open(&two);
+    uint64_t win = last_window(net);
+    check_i64(net_close_frame(net, 0, win, 1), 0);
+    uint64_t id = frames_hash("node-0", net->nodes[0].epoch_ms, win) >> 24;
+    check_u64(handed_out(net, win, &id, 1, 60), 1);
+    net_close(net);
+}
+
+/* Each wish of its own has all of a window looked at: 16384 frames in all. */
+static void looking_for_what_is_wanted_is_bounded(void **state)
+{
+    (void)state;
+    enum { N = 300 };
+    struct net *net = net_open(&two);
+    uint64_t win = last_window(net), ids[N];
+    for (unsigned i = 0; i < N; i++) {
+        char name[16];
+        struct frames_item item;
+        snprintf(name, sizeof(name), "n-%u", i);
+        net_frame(net, name, 1, win, 1);
+        check_i64(frames_put(net->nodes[0].frames, net->frame, net->frame_len,
+                             net->now_ns, &item),
+                  0);
+        ids[i] = item.hash >> 24;
+    }
+    check_u64(handed_out(net, win, ids, N, 10), 10);
+    check_u64(handed_out(net, win, ids, N, 60), 16384 / N);
+    net_close(net);
+}
+
 /* An empty list of a window: an offer, with the length rounded up. */
 static void what_a_list_lacks_is_offered(void **state)
 {
@@ -1230,6 +1286,8 @@ int main(void)
         cmocka_unit_test(who_agrees_is_quiet),
         cmocka_unit_test(a_window_that_is_filled_in_late_is_found_by_sums),
         cmocka_unit_test(what_is_wanted_is_handed_out_byte_by_byte),
+        cmocka_unit_test(what_is_wanted_often_is_handed_out_once),
+        cmocka_unit_test(looking_for_what_is_wanted_is_bounded),
         cmocka_unit_test(what_a_list_lacks_is_offered),
         cmocka_unit_test(nothing_is_asked_for_twice_at_a_time),
         cmocka_unit_test(what_is_on_its_way_is_bounded),
