@@ -14,6 +14,7 @@
 #define EXPIRING    2
 #define CLOCK_SPAN  8640 /* windows: a day */
 #define SPREAD_SPAN 64   /* windows compared at all: more than are ever kept */
+#define NS_PER_S    UINT64_C(1000000000)
 
 /* ---- which windows ---- */
 
@@ -618,22 +619,25 @@ static void answer(struct spread *s, struct incoming *in)
 {
     struct range r = range_of(s, in->now_ns);
     uint64_t base = in->base > r.newest ? in->base : r.newest;
+    uint64_t price_ns = rate_price(1, s->config.limits.rate_answers);
+    /* Before the work, and before anything counts as asked for. */
+    if (!rate_can(&s->answers, in->now_ns, price_ns, NS_PER_S)) {
+        s->stats.busy++;
+        return;
+    }
     draft_begin(s, &in->reply, base);
     each_section(s, in, SPREAD_LIST, ask_of_list);
     each_section(s, in, SPREAD_OFFER, on_offer);
     each_section(s, in, SPREAD_LIST, offer_to_list);
     each_section(s, in, SPREAD_SUMS, on_sums);
     each_section(s, in, SPREAD_COLD, on_cold);
-    if (s->arena.len == in->reply.sections)
+    if (s->arena.len == in->reply.sections) {
         s->arena.len = in->reply.start; /* nothing differs */
-    else if (!spread_take(&s->answers, in->now_ns, 1,
-                          s->config.limits.rate_answers)) {
-        s->arena.len = in->reply.start;
-        s->stats.busy++;
-    } else {
-        spread_send(s, in->member, in->reply.start, false);
-        s->stats.answers++;
+        return;
     }
+    rate_pay(&s->answers, in->now_ns, price_ns);
+    spread_send(s, in->member, in->reply.start, false);
+    s->stats.answers++;
 }
 
 void spread_on_comparison(struct spread *s, uint64_t now_ns,

@@ -347,6 +347,39 @@ static void nothing_is_asked_for_twice_at_a_time(void **state)
     net_close(net);
 }
 
+/* What could not be said for want of allowance was not asked for. */
+static void what_was_not_sent_is_not_on_its_way(void **state)
+{
+    (void)state;
+    struct net_config c = two;
+    c.n = 3;
+    struct net *net = net_open(&c);
+    struct spread_effect e;
+    uint64_t win = last_window(net);
+    unsigned said_n = 0;
+    for (unsigned i = 0; i <= 200; i++) { /* the last one gets no answer */
+        uint8_t bytes[200];
+        struct wr w;
+        wr_init_fixed(&w, bytes, sizeof(bytes));
+        put_comparison(&w, "node-1", win);
+        put_offer(&w, 1000 + i, 0);
+        hear(net, 0, &w);
+        said_n += spread_next(net->nodes[0].spread, &e);
+    }
+    check_u64(said_n, 200);
+    check_u64(stats_of(net, 0).busy, 1);
+    net->now_ns += 10 * NET_MS; /* two more */
+    uint8_t bytes[200];
+    struct wr w;
+    wr_init_fixed(&w, bytes, sizeof(bytes));
+    put_comparison(&w, "node-2", win);
+    put_offer(&w, 1200, 0);
+    hear_from(net, 0, net_address(net, 2), &w);
+    check_true(spread_next(net->nodes[0].spread, &e));
+    check_u64(e.member, 3);
+    net_close(net);
+}
+
 /* 300 KiB are offered, 64 asked of one member, 256 of all. */
 static void what_is_on_its_way_is_bounded(void **state)
 {
@@ -1290,6 +1323,7 @@ int main(void)
         cmocka_unit_test(looking_for_what_is_wanted_is_bounded),
         cmocka_unit_test(what_a_list_lacks_is_offered),
         cmocka_unit_test(nothing_is_asked_for_twice_at_a_time),
+        cmocka_unit_test(what_was_not_sent_is_not_on_its_way),
         cmocka_unit_test(what_is_on_its_way_is_bounded),
         cmocka_unit_test(one_member_is_asked_for_so_much_at_a_time),
         cmocka_unit_test(what_is_listed_is_not_offered),
