@@ -13,7 +13,7 @@
 /* Windows about to expire are gone elsewhere already: not worth a comparison */
 #define EXPIRING    2
 #define CLOCK_SPAN  8640 /* windows: a day */
-#define SPREAD_SPAN 64   /* windows compared at all: more than are ever kept */
+#define SPREAD_SPAN 64   /* windows compared at all: ten minutes */
 #define NS_PER_S    UINT64_C(1000000000)
 
 /* ---- which windows ---- */
@@ -575,8 +575,9 @@ static void on_cold(struct spread *s, struct incoming *in, struct rd *rd)
     /* What it holds back as about to expire may be here, just. */
     uint64_t floor = frames_floor(s->frames);
     uint64_t from = oldest > floor ? oldest : floor;
+    /* With a frame that is ahead, their oldest may be more than a span ago. */
     if (r.newest > SPREAD_SPAN && from < r.newest - SPREAD_SPAN)
-        return;
+        from = r.newest - SPREAD_SPAN;
     if (newest < from)
         return;
     cold_sum(s, from, newest, &n, &hash);

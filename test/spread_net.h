@@ -23,6 +23,7 @@ struct net_config {
     uint32_t loss_ppm;        /* of datagrams; streams are delayed by it */
     size_t bytes_max;         /* of a set; 0: 32 MiB */
     size_t origins_max;       /* 0: as usual */
+    uint64_t retention_s;     /* 0: 300 */
     unsigned canary;          /* of node 0 */
 };
 

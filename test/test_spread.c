@@ -146,6 +146,28 @@ static void a_window_that_is_filled_in_late_is_found_by_sums(void **state)
     net_close(net);
 }
 
+/* More is kept than is compared, and an origin's clock is ahead. */
+static void a_frame_ahead_does_not_hide_the_oldest(void **state)
+{
+    (void)state;
+    struct net_config c = two;
+    c.retention_s = 3600;
+    struct net *net = net_open(&c);
+    uint64_t w = last_window(net);
+    check_i64(net_close_frame(net, 1, w + 4, 1), 0);
+    run_s(net, 2);
+    net->nodes[1].side = 1;
+    for (unsigned i = 10; i < 40; i++)
+        check_i64(net_close_frame(net, 0, w - i, 1), 0);
+    run_s(net, 5);
+    net->nodes[1].side = 0;
+    run_s(net, 5);
+    check_u64(net_count(net, 0, w - 39), 2);
+    check_true(net_is_equal(net));
+    check_all(net);
+    net_close(net);
+}
+
 /* ---- by hand ---- */
 
 static void put_header(struct wr *w, uint8_t kind)
@@ -1318,6 +1340,7 @@ int main(void)
         cmocka_unit_test(one_that_is_too_large_is_not_spread),
         cmocka_unit_test(who_agrees_is_quiet),
         cmocka_unit_test(a_window_that_is_filled_in_late_is_found_by_sums),
+        cmocka_unit_test(a_frame_ahead_does_not_hide_the_oldest),
         cmocka_unit_test(what_is_wanted_is_handed_out_byte_by_byte),
         cmocka_unit_test(what_is_wanted_often_is_handed_out_once),
         cmocka_unit_test(looking_for_what_is_wanted_is_bounded),
