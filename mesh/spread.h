@@ -76,7 +76,8 @@ extern const struct spread_timing spread_timing_default;
 struct spread_limits {
     size_t datagram_max;   /* 1000: what surely fits a packet of the mesh */
     size_t datagrams;      /* 4: so many instead of a stream */
-    size_t frame_max;      /* 256 KiB: larger ones are not spread */
+    size_t frame_max;      /* 960 KiB: larger ones are not spread; what a
+                            * message of the mesh holds by stream, nearly */
     size_t exchange_bytes; /* 64 KiB: of frames, per answer */
     size_t flight_bytes;   /* 256 KiB: asked for, and not here yet */
     size_t member_bytes;   /* 64 KiB: of these, from one member */

@@ -14,7 +14,7 @@
 #define NET_S         UINT64_C(1000000000)
 #define NET_UNIX_S    UINT64_C(1700000000)
 #define NET_START_NS  (1000 * NET_S)
-#define NET_FRAME_MAX (64u << 10)
+#define NET_FRAME_MAX (1u << 20)
 
 struct net_config {
     unsigned n, zones;
