@@ -12,7 +12,7 @@
 #include "proto/base/err.h"
 
 #define COMBINATIONS ((size_t)PROTOCOL_N * MODE_N)
-#define NODES_MAX    4096 /* contributing ones that are listed */
+#define NODES_MAX    4096 /* contributing ones that are listed, and counted */
 #define POINTS_MAX   400  /* windows of an hour, and some */
 #define STEP         64   /* pieces collected between looks at the clock */
 
@@ -148,23 +148,30 @@ static struct point *find_point(struct part *p, uint64_t window)
     return point;
 }
 
-static struct node *find_node(struct cells_view *v)
+/* *out is NULL for one that is beyond those listed. */
+static int find_node(struct cells_view *v, struct node **out)
 {
     const struct frame_reader *f = &v->frame;
+    *out = NULL;
     for (size_t i = 0; i < v->n_nodes; i++) {
-        if (strcmp(v->nodes[i].name, f->origin) == 0)
-            return &v->nodes[i];
+        if (strcmp(v->nodes[i].name, f->origin) == 0) {
+            *out = &v->nodes[i];
+            return 0;
+        }
     }
+    if (v->n_nodes == NODES_MAX)
+        return 0;
     struct node *nodes =
         grow(v->nodes, v->n_nodes, &v->nodes_size, NODES_MAX, sizeof(*nodes));
     if (!nodes)
-        return NULL;
+        return ERR_NOMEM;
     v->nodes = nodes;
     struct node *n = &nodes[v->n_nodes++];
     *n = (struct node){.name = strdup(f->origin),
                        .zone = strdup(f->zone),
                        .region = strdup(f->region)};
-    return n->name && n->zone && n->region ? n : NULL;
+    *out = n;
+    return n->name && n->zone && n->region ? 0 : ERR_NOMEM;
 }
 
 static int add_counts(struct part *p, struct point *point,
@@ -230,14 +237,14 @@ static int add_cell(struct cells_view *v)
         p->newest = f->window;
     if (f->window < v->first)
         return 0;
-    if (!v->node)
-        v->node = find_node(v);
-    if (!v->node)
-        return ERR_NOMEM;
-    add_to_node(v, which);
+    int err = v->node ? 0 : find_node(v, &v->node);
+    if (err)
+        return err;
+    if (v->node)
+        add_to_node(v, which);
     if (v->is_history)
         return 0;
-    int err = frame_reader_series(&v->frame, &v->cell);
+    err = frame_reader_series(&v->frame, &v->cell);
     if (err)
         return err;
     struct point *point = find_point(p, f->window);

@@ -469,6 +469,27 @@ static void cell_takes_neither_other_rows_nor_other_columns(void **state)
     check_error(w, "/api/v1/cells/a/farther", 404, "unknown_name");
 }
 
+/* More than are listed: the sums are of all of them. */
+static void a_cell_of_very_many_nodes_is_told(void **state)
+{
+    struct world *w = *state;
+    enum { N = 4100 };
+    const struct frames_limits limits = {.retention_s = 300,
+                                         .bytes_max = 8u << 20};
+    frames_set_limits(w->frames, &limits);
+    check_attempts(w, "/api/v1/cells/a/b", 9 * 2);
+    for (int i = 0; i < N; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "x-%d", i);
+        world_frame(w->frames, name, WORLD_WINDOW - 1, true,
+                    OUTCOME_CONNECT_TIMEOUT);
+    }
+    check_attempts(w, "/api/v1/cells/a/b", 9 * 2 + 3 * N);
+    json_t *j = ask_json(w, "/api/v1/cells/a/b", 200);
+    check_u64(json_array_size(json_object_get(j, "nodes")), 4096);
+    json_decref(j);
+}
+
 static void cell_agrees_with_the_matrix(void **state)
 {
     json_t *m = ask_json(*state, "/api/v1/matrix?protocol=http1", 200);
@@ -994,6 +1015,7 @@ int main(void)
         T(frames_may_expire_between_turns),
         T(cell_shows_each_protocol_and_mode),
         T(cell_takes_neither_other_rows_nor_other_columns),
+        T(a_cell_of_very_many_nodes_is_told),
         T(cell_agrees_with_the_matrix),
         T(timeline_has_one_entry_a_window),
         T(window_limits_what_is_shown),
