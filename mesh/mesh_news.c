@@ -61,6 +61,7 @@ static void on_alive_again(struct mesh *m, uint32_t index, bool is_join)
     who->is_ours = facts_is_ours(span_of(who->meta, who->meta_len));
     if (is_join) {
         who->is_leaving = false;
+        who->status_ltime = 0; /* its clock may have begun anew, too */
         who->rtt_ns = 0;
         who->udp_misses = who->tcp_misses = 0;
         mesh_lost_remove(m, who->hash);

@@ -246,6 +246,23 @@ static void who_comes_back_is_not_leaving_any_more(void **state)
     net_fini(&net);
 }
 
+/* Its clock begins at 1 again, and what it says of itself counts. */
+static void who_comes_back_may_leave_again(void **state)
+{
+    (void)state;
+    static struct net net;
+    start(&net, 2);
+    intend(&net, true, 50, "b");
+    say(&net, ML_DEAD, "b", "b", INC);
+    net_puppet(&net, 0, "b", 2, INC + 1);
+    intend(&net, true, 50, "b"); /* of its former life, and known */
+    check_false(net_member(&net, 0, "b")->is_leaving);
+    intend(&net, false, 1, "b");
+    intend(&net, true, 2, "b");
+    check_true(net_member(&net, 0, "b")->is_leaving);
+    net_fini(&net);
+}
+
 /* ---- events and queries ---- */
 
 /* {"Flags": flags, "LTime": ltime, "Name": "n"} */
@@ -599,6 +616,7 @@ int main(void)
         cmocka_unit_test(an_intent_that_could_not_be_denied_is_void),
         cmocka_unit_test(who_leaves_does_not_deny_it),
         cmocka_unit_test(who_comes_back_is_not_leaving_any_more),
+        cmocka_unit_test(who_comes_back_may_leave_again),
         cmocka_unit_test(queries_that_are_to_stay_are_not_passed_on),
         cmocka_unit_test(what_is_for_others_or_broken_is_not_passed_on),
         cmocka_unit_test(many_events_are_remembered),
