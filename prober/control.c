@@ -119,6 +119,8 @@ static void do_reload(struct control_source *s,
     int rc = s->reload(s->arg, &errors, &changed);
     if (rc == ERR_BUSY)
         httpd_error(answer, 409, "busy", "a reload is under way");
+    else if (rc == ERR_CLOSED) /* it complains too, but not of the file */
+        httpd_error(answer, 503, "draining", "this node is stopping");
     else if (rc && errors)
         answer_complaints(answer, errors);
     else if (rc)

@@ -32,7 +32,7 @@ struct control_source { /* borrowed while the server is open */
     size_t n_hosts;
     /* Reload: all or nothing. Lines, to be freed or NULL: *errors, if it was
      * not applied, all complaints; *changed, if it was, the keys that
-     * differ. */
+     * differ. ERR_BUSY: one is under way. ERR_CLOSED: the node stops. */
     int (*reload)(void *arg, char **errors, char **changed);
     void (*drain)(void *arg);
     void *arg;

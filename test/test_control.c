@@ -722,12 +722,16 @@ static void reload_tells_what_changed_or_all_complaints(void **state)
     exchange_close(x);
     c->reload_result = ERR_BUSY;
     check_one(c, HTTPD_POST, "/v1/reload", ROLE_ADMIN, 409, "busy");
+    /* Nothing is wrong with the file: another node has to be asked. */
+    c->reload_result = ERR_CLOSED;
+    c->complaints = "f: this node is draining\n";
+    check_one(c, HTTPD_POST, "/v1/reload", ROLE_ADMIN, 503, "draining");
     c->reload_result = ERR_SYS;
     c->complaints = NULL;
     check_one(c, HTTPD_POST, "/v1/reload", ROLE_ADMIN, 500, "reload_failed");
     check_u64(iw_log_count(&c->host, "reload principal=uid:1004 role=admin "
                                      "peer=unix uid=1004 pid=9\n"),
-              5);
+              6);
     /* The log itself may be what it is about. */
     c->host.is_audit_broken = true;
     c->reload_result = 0;
