@@ -16,7 +16,7 @@
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S  UINT64_C(1000000000)
 
-/* Hosts whose rate is watched; the idlest one gives way. */
+/* Addresses whose rate is watched; the idlest one gives way. */
 #define BUCKETS        256
 #define ONEOFF_ID_SIZE 40
 /* Addresses of an execution that are written down once; others each time. */
@@ -34,7 +34,7 @@ struct engine {
 };
 
 struct bucket {
-    uint64_t key; /* of host and port */
+    uint64_t key; /* of address and port, or of host and port */
     struct rate rate;
 };
 
@@ -59,7 +59,8 @@ struct oneoff {
     size_t n_told; /* addresses that are in the audit log */
     struct addr told[TOLD_MAX];
     uint64_t bucket_key;
-    uint64_t retry_ns; /* the host's rate allows the next attempt then */
+    bool is_by_address; /* the bucket; before the first dial, by name */
+    uint64_t retry_ns;  /* the bucket's rate allows the next attempt then */
     enum oneoff_state state;
     bool is_denied; /* set while an attempt is being judged */
     bool is_ended;  /* on_end was called; waits for its attempts */
@@ -258,24 +259,7 @@ static enum target_verdict judge_address(const struct judge *j,
     return target_guard_check(&guard, a);
 }
 
-static bool may_dial(const void *arg, const struct addr *a)
-{
-    const struct judge *j = arg;
-    struct oneoff *e = j->execution;
-    enum target_verdict verdict = judge_address(j, a);
-    bool is_allowed = verdict == TARGET_ALLOWED;
-    if (!is_allowed || !is_told(e, a)) {
-        /* What could not be written down has not been told. */
-        is_allowed &= tell(e, a, verdict);
-        if (is_allowed && e->n_told < TOLD_MAX)
-            e->told[e->n_told++] = *a;
-    }
-    if (!is_allowed)
-        e->is_denied = true;
-    return is_allowed;
-}
-
-/* The bucket of this host, or the place of the one that has rested longest. */
+/* The bucket of this key, or the place of the one that has rested longest. */
 static struct bucket *find_bucket(struct oneoffs *o, uint64_t key)
 {
     struct bucket *oldest = &o->buckets[0];
@@ -288,6 +272,52 @@ static struct bucket *find_bucket(struct oneoffs *o, uint64_t key)
     }
     *oldest = (struct bucket){.key = key};
     return oldest;
+}
+
+/* However it is written: all forms of an address are one to whoever is there.
+ */
+static uint64_t key_of_addr(const struct addr *a)
+{
+    struct addr plain = addr_unwrap(a);
+    return hash_bytes(a->port, plain.ip, plain.family == ADDR_V4 ? 4 : 16);
+}
+
+static uint64_t price_of_one(const struct oneoffs *o)
+{
+    return rate_price(1, o->config->control.target_per_s);
+}
+
+/* Where a name leads is known when it is dialled. Any number of names may lead
+ * there, so from now on the address counts, with the attempt that is under
+ * way; the first address of several, or each attempt would count twice. */
+static void count_by_address(struct oneoff *e, const struct addr *a)
+{
+    struct oneoffs *o = e->owner;
+    if (e->is_by_address)
+        return;
+    e->is_by_address = true;
+    e->bucket_key = key_of_addr(a);
+    struct bucket *b = find_bucket(o, e->bucket_key);
+    rate_pay(&b->rate, clock_now_ns(), price_of_one(o));
+}
+
+static bool may_dial(const void *arg, const struct addr *a)
+{
+    const struct judge *j = arg;
+    struct oneoff *e = j->execution;
+    enum target_verdict verdict = judge_address(j, a);
+    bool is_allowed = verdict == TARGET_ALLOWED;
+    if (!is_allowed || !is_told(e, a)) {
+        /* What could not be written down has not been told. */
+        is_allowed &= tell(e, a, verdict);
+        if (is_allowed && e->n_told < TOLD_MAX)
+            e->told[e->n_told++] = *a;
+    }
+    if (is_allowed)
+        count_by_address(e, a);
+    else
+        e->is_denied = true;
+    return is_allowed;
 }
 
 /* Give it to the loop. An error: it has no room, though the limit in force is
@@ -318,7 +348,7 @@ static void start_one(struct oneoff *e, uint64_t now_ns)
         .timeout_ns = e->request.timeout_ns,
         .job = (uint32_t)e->place + 1,
     };
-    const uint64_t one_ns = rate_price(1, o->config->control.target_per_s);
+    const uint64_t one_ns = price_of_one(o);
     if (!oneoff_pace_take(&e->pace, now_ns, &a.intended_ns))
         return;
     struct bucket *b = find_bucket(o, e->bucket_key);
@@ -484,6 +514,8 @@ static enum oneoff_state make_target(struct oneoffs *o, struct oneoff *e)
         return ONEOFF_RUNNING;
     struct addr a = e->target.address;
     a.port = e->target.port;
+    e->bucket_key = key_of_addr(&a);
+    e->is_by_address = true;
     return may_dial(&e->judge, &a) ? ONEOFF_RUNNING : ONEOFF_DENIED;
 }
 
@@ -506,14 +538,14 @@ static enum oneoff_state fill(struct oneoffs *o, struct oneoff *e,
         return ONEOFF_DENIED;
     }
     e->engine = o->engines;
+    e->bucket_key = hash_bytes(e->means.url.port, e->means.url.host,
+                               strlen(e->means.url.host));
     state = make_target(o, e);
     if (state != ONEOFF_RUNNING) {
         target_fini(&e->target);
         return state;
     }
     e->state = ONEOFF_RUNNING;
-    e->bucket_key = hash_bytes(e->means.url.port, e->means.url.host,
-                               strlen(e->means.url.host));
     oneoff_pace_init(&e->pace, r, clock_now_ns());
     return ONEOFF_RUNNING;
 }

@@ -3,8 +3,9 @@
  * Slots, sockets, resolver and TLS contexts of their own, on the control
  * plane's loop: the measuring plane is not touched, whatever is asked for.
  * Bounded: executions, attempts in flight over all, and attempts per second
- * towards one host and port. Which addresses may be dialled is decided for
- * each attempt, on what its own lookup returned (target_policy.h).
+ * towards one address and port, by whatever name. Which addresses may be
+ * dialled is decided for each attempt, on what its own lookup returned
+ * (target_policy.h).
  */
 #ifndef PROBER_ONEOFF_UV_H
 #define PROBER_ONEOFF_UV_H
@@ -22,7 +23,7 @@ struct oneoffs; /* opaque */
 struct oneoff;  /* one execution, owned by the above */
 
 /* Limits are those of config->control: executions (requests_max), attempts in
- * flight, attempts per second towards one host and port. */
+ * flight, attempts per second towards one address and port. */
 struct oneoffs_config {
     uv_loop_t *loop;
     const struct config *config;        /* borrowed until oneoffs_close() */

@@ -312,6 +312,59 @@ static void the_rate_of_a_host_can_make_the_last_slot_missed(void **state)
     check_u64(second->state, ONEOFF_DONE);
 }
 
+/* The loop is about to dial: may it? */
+static void dial_all(const char *address)
+{
+    struct addr a;
+    check_i64(addr_parse(&a, address), 0);
+    for (size_t i = 0; i < w.newest->n; i++) {
+        const struct target_dial *dial = &w.newest->attempts[i].target->dial;
+        check_true(dial->may_dial(dial->arg, &a));
+    }
+}
+
+static void an_address_has_one_rate_however_it_is_written(void **state)
+{
+    static const char *const targets[] = {
+        "http://198.51.100.1/",
+        "http://[::ffff:198.51.100.1]/",
+        "http://[0::ffff:c633:6401]/",
+    };
+    unsigned samples = 0;
+    (void)state;
+    w.config.control.target_per_s = 1;
+    for (size_t i = 0; i < 3; i++)
+        (void)ask(targets[i], 1, 20);
+    run(5);
+    answer_all();
+    run(60);
+    for (size_t i = 0; i < 3; i++)
+        samples += w.asked[i].samples;
+    check_u64(samples, 1);
+    (void)ask("http://198.51.100.2/", 1, 20); /* another one */
+    run(5);
+    check_u64(w.newest->n, 1);
+}
+
+static void names_of_an_address_share_its_rate(void **state)
+{
+    (void)state;
+    w.config.control.target_per_s = 3;
+    (void)ask("http://x.example/", 5, 20);
+    (void)ask("http://y.example/", 5, 20);
+    run(5); /* where they lead is not known before the first of each */
+    check_u64(w.newest->n, 2);
+    dial_all("198.51.100.1:80");
+    dial_all("198.51.100.1:80"); /* once, whoever looks twice */
+    answer_all();
+    run(120); /* of three a second one is left */
+    check_u64(w.newest->n, 1);
+    answer_all();
+    run(10);
+    check_u64(w.asked[0].samples + w.asked[1].samples, 3);
+    check_u64(w.asked[0].missed + w.asked[1].missed, 7);
+}
+
 static void a_full_engine_of_before_a_reload_stops_nobody_else(void **state)
 {
     (void)state;
@@ -481,6 +534,8 @@ int main(void)
         CLAIM(slots_without_room_are_missed_in_time_and_nothing_spins),
         CLAIM(what_is_left_of_a_request_without_room_waits_idly),
         CLAIM(the_rate_of_a_host_can_make_the_last_slot_missed),
+        CLAIM(an_address_has_one_rate_however_it_is_written),
+        CLAIM(names_of_an_address_share_its_rate),
         CLAIM(a_full_engine_of_before_a_reload_stops_nobody_else),
         CLAIM(one_asker_leaves_slots_to_others),
         CLAIM(one_asker_leaves_places_to_others),
