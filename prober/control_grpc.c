@@ -127,30 +127,47 @@ static void start(struct control_grpc *g, const struct h2_server_request *r,
            msg.text[0] ? msg.text : inquiry_refusal_text(why));
 }
 
+/* What was asked makes no sense. That is told as over HTTP, and as it is of
+ * those who may not ask. */
+static void turn_away(struct control_grpc *g, const struct inquiry_ask *ask)
+{
+    inquiries_turn_away(g->source->inquiries, inquiry_refusal_code(INQUIRY_BAD),
+                        ask->peer, ask->who.name);
+}
+
+/* False: it has been refused. */
+static bool read_ask(struct control_grpc *g, const struct h2_server_request *r,
+                     struct inquiry_ask *ask)
+{
+    struct control_pb_request request;
+    struct span message;
+    struct errmsg msg = {""};
+    if (!read_message(g, r, &message))
+        return false;
+    if (control_pb_read_request(message, &request))
+        refuse(g, r, GRPC_INTERNAL, "malformed request");
+    else if (control_pb_ask(&request, ask, &msg))
+        refuse(g, r, GRPC_INVALID_ARGUMENT, msg.text);
+    else
+        return true;
+    return false;
+}
+
 static void serve_probe(struct control_grpc *g,
                         const struct h2_server_request *r, uint64_t now_ns,
                         uint64_t deadline_ns)
 {
     struct inquiry_ask ask = {0};
-    struct control_pb_request request;
-    struct span message;
-    struct errmsg msg = {""};
     char peer[CONTROL_PEER_SIZE];
     (void)now_ns;
 
-    if (!admit(g, r, ACTION_PROBE_KNOWN, &ask.who) ||
-        !read_message(g, r, &message))
+    if (!admit(g, r, ACTION_PROBE_KNOWN, &ask.who))
         return;
-    if (control_pb_read_request(message, &request)) {
-        refuse(g, r, GRPC_INTERNAL, "malformed request");
-        return;
-    }
-    if (control_pb_ask(&request, &ask, &msg)) {
-        refuse(g, r, GRPC_INVALID_ARGUMENT, msg.text);
-        return;
-    }
     ask.peer = control_peer(g->peer, peer);
-    start(g, r, &ask, deadline_ns);
+    if (read_ask(g, r, &ask))
+        start(g, r, &ask, deadline_ns);
+    else
+        turn_away(g, &ask);
 }
 
 /* ---- grpc.health.v1.Health ---- */

@@ -59,6 +59,11 @@ const char *inquiry_refusal_text(enum inquiry_refusal r)
     return texts[r];
 }
 
+const char *inquiry_refusal_code(enum inquiry_refusal r)
+{
+    return r == INQUIRY_BAD ? "bad_request" : inquiry_refusal_text(r);
+}
+
 struct inquiry *inquiry_start(struct inquiries *all,
                               const struct inquiry_ask *ask,
                               void (*wake)(void *arg), void *arg,
@@ -158,6 +163,13 @@ void inquiry_close(struct inquiry *q)
         q->all->latest = NULL;
     q->all->closed++;
     free(q);
+}
+
+void inquiries_turn_away(struct inquiries *all, const char *code,
+                         const char *peer, const char *principal)
+{
+    snprintf(all->told, sizeof(all->told), "%s %s %s", code, peer, principal);
+    all->turned_away++;
 }
 
 unsigned control_admit(struct control_source *s,

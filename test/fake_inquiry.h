@@ -32,6 +32,7 @@ struct inquiries {
     struct inquiry *latest; /* NULL once it is closed */
     unsigned started, closed, turned_away;
     enum control_action action;
+    char told[256]; /* of the latest that was turned away: code, peer, who */
 };
 
 /* Let it have more samples, or its end, and wake the transport. */

@@ -242,6 +242,28 @@ static void refusals_become_statuses(void **state)
     check_u64(w.inquiries.started, 0);
 }
 
+/* As over HTTP: who tries out what we take is seen. */
+static void requests_that_make_no_sense_are_told(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "",                       /* no message */
+        "\x0a\x02",               /* cut off */
+        "\x0a\x01x\x12\x03udp",   /* protocol: udp */
+        "\x0a\x01x\x22\x05zone:", /* from: a zone without a name */
+    };
+    for (size_t i = 0; i < 4; i++) {
+        struct grpc_reply *r =
+            i ? ask(PROBE, good, 1, bodies[i], strlen(bodies[i]))
+              : grpc_client_call(&w.client, PROBE, good, 1, "", 0, true);
+        run();
+        check_text(r->grpc_status, i < 2 ? "13" : "3");
+        check_u64(w.inquiries.turned_away, i + 1);
+        check_text(w.inquiries.told, "bad_request 127.0.0.9:1234 fake");
+    }
+    check_u64(w.inquiries.started, 0);
+}
+
 static void asks_for_credentials(void **state)
 {
     (void)state;
@@ -895,6 +917,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         claim(streams_samples_as_they_come),
         claim(refusals_become_statuses),
+        claim(requests_that_make_no_sense_are_told),
         claim(asks_for_credentials),
         claim(what_a_page_asks_is_told_to_the_admission),
         claim(long_credentials_are_refused),
