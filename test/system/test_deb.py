@@ -196,6 +196,37 @@ def only_root_and_its_user_may_control_it():
     assert code == 1, (code, said)
 
 
+def a_group_may_be_let_in():
+    """As operations.md has it."""
+    drop_in = "/run/systemd/system/prober.service.d"
+    host().run("groupadd", "operators")
+    host().run("mkdir", "-p", drop_in)
+    host().write(f"{drop_in}/test.conf",
+                 "[Service]\nSupplementaryGroups=operators\n")
+    text = NODE.format(n=1, zone="a")
+    host().write(CONFIG, text + """control:
+  socket_mode: 0660
+  socket_group: operators
+  users: [{group: operators, role: viewer}]
+""")
+    try:
+        host().run("systemctl", "daemon-reload")
+        host().run("systemctl", "restart", "prober")
+        host().run("setpriv", "--reuid=nobody", "--regid=operators",
+                   "--clear-groups", "prober", "status")
+        code, said = host().try_to("setpriv", "--reuid=nobody",
+                                   "--regid=nogroup", "--clear-groups",
+                                   "prober", "status")
+        assert code == 1, (code, said)
+    finally:
+        host().write(CONFIG, text)
+        host().run("rm", "-r", drop_in)
+        host().run("systemctl", "daemon-reload")
+        host().run("systemctl", "restart", "prober")
+        host().run("groupdel", "operators")
+    see_the_matrix()
+
+
 def a_reload_is_applied_or_complained_about():
     before = pid()
     text = NODE.format(n=1, zone="a")
@@ -324,6 +355,7 @@ with EVERYTHING:
         its_unit_and_manuals_are_in_order,
         it_answers_with_the_matrix_of_three_zones,
         only_root_and_its_user_may_control_it,
+        a_group_may_be_let_in,
         a_reload_is_applied_or_complained_about,
         it_is_restarted_when_it_hangs,
         it_is_drained_when_it_is_stopped,
