@@ -209,6 +209,37 @@ def the_program_reads_every_configuration():
             run(PROBER, "check-config", file.name)
 
 
+# What may be said of the control port, a bare off being YAML's for false, and
+# what the program is to be told.
+CONTROL_PORTS = [
+    ("{listen: off}", {"listen": "off"}),
+    ("{listen: 'off'}", {"listen": "off"}),
+    ("{listen: '0.0.0.0:7071', tokens_file: /x}",
+     {"listen": "0.0.0.0:7071", "tokens_file": "/x"}),
+    # With TLS, for which there is a certificate.
+    ("{listen: '127.0.0.1:7071', tokens_file: /x}",
+     {"listen": "127.0.0.1:7071", "tokens_file": "/x"}),
+    ("{listen: 'unix:/run/prober/x'}",
+     {"listen": "unix:/run/prober/x", "insecure": True}),
+    ("{insecure: false}",
+     {"listen": "unix:/run/prober/control.sock", "insecure": False}),
+]
+
+
+def the_control_port_may_be_elsewhere():
+    for said, want in CONTROL_PORTS:
+        with tempfile.TemporaryDirectory() as work:
+            values = pathlib.Path(work, "values.yaml")
+            values.write_text("zones: [{name: a}]\n"
+                              "tls: {existingSecret: their-tls}\n"
+                              f"extraConfig: {{control: {said}}}\n")
+            text = helm.configuration(rendered(values))
+            made = pathlib.Path(work, "prober.yaml")
+            made.write_text(text)
+            assert yaml.safe_load(text)["control"] == want, text
+            run(PROBER, "check-config", made)
+
+
 def what_values_say_reaches_the_configuration():
     config = yaml.safe_load(helm.configuration(everything()))
     want = yaml.safe_load((ROOT / "test/chart/everything.yaml").read_text())
@@ -449,6 +480,7 @@ if __name__ == "__main__":
         wrong_values_are_refused_by_name,
         every_pod_passes_the_restricted_standard,
         the_program_reads_every_configuration,
+        the_control_port_may_be_elsewhere,
         what_values_say_reaches_the_configuration,
         a_selector_finds_the_pods_of_the_mesh_and_no_other,
         pods_stay_in_their_zone_whatever_else_is_wished,

@@ -73,8 +73,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if .Values.gossip.allow -}}
 {{- $_ := set $gossip "allow" .Values.gossip.allow -}}
 {{- end -}}
-{{- /* An emptyDir may be written by every user; only this pod's is there. */ -}}
-{{- $control := dict "listen" "unix:/run/prober/control.sock" "insecure" true -}}
+{{- $control := dict "listen" "unix:/run/prober/control.sock" -}}
 {{- if .Values.control.allow -}}{{- $_ := set $control "allow" .Values.control.allow -}}{{- end -}}
 {{- if .Values.control.ports -}}{{- $_ := set $control "ports" .Values.control.ports -}}{{- end -}}
 {{- $config := dict
@@ -87,7 +86,16 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $_ := set $config "tls" (dict "certificate" "/etc/prober/tls/tls.crt" "key" "/etc/prober/tls/tls.key" "ca" "/etc/prober/tls/ca.crt") -}}
 {{- end -}}
 {{- if .Values.targets -}}{{- $_ := set $config "targets" .Values.targets -}}{{- end -}}
-{{- toYaml (mergeOverwrite $config (deepCopy .Values.extraConfig)) -}}
+{{- $config = mergeOverwrite $config (deepCopy .Values.extraConfig) -}}
+{{- $control = $config.control -}}
+{{- /* What YAML makes of off without quotes. */ -}}
+{{- if eq (toString $control.listen) "false" -}}{{- $_ := set $control "listen" "off" -}}{{- end -}}
+{{- /* An emptyDir may be written by every user; only this pod's is there.
+Anywhere else the word would mean without TLS. */ -}}
+{{- if and (hasPrefix "unix:/run/prober/" $control.listen) (not (hasKey $control "insecure")) -}}
+{{- $_ := set $control "insecure" true -}}
+{{- end -}}
+{{- toYaml $config -}}
 {{- end -}}
 
 {{/* The affinity of the values and, in a zone, that the node is of the zone.
