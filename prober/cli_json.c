@@ -31,6 +31,26 @@ void cli_json_close(struct json_t *root)
     json_decref(root);
 }
 
+/* In a text that the parser takes, control bytes other than white space are
+ * escaped. */
+int cli_json_hand_on(const char *text, size_t len, struct wr *w,
+                     struct errmsg *msg)
+{
+    struct json_t *root = cli_json_open(text, len, msg);
+    if (!root)
+        return ERR_BAD;
+    bool is_object = json_is_object(root);
+    cli_json_close(root);
+    if (!is_object) {
+        errmsg_set(msg, "not an object");
+        return ERR_BAD;
+    }
+    wr_bytes(w, text, len);
+    if (text[len - 1] != '\n')
+        wr_u8(w, '\n');
+    return 0;
+}
+
 const struct json_t *cli_json_get(const struct json_t *object, const char *key)
 {
     return json_object_get(object, key);

@@ -21,6 +21,11 @@ struct json_t; /* opaque: one value of a document, and all below it */
  * lives as long as it. */
 struct json_t *cli_json_open(const char *text, size_t len, struct errmsg *msg);
 void cli_json_close(struct json_t *root); /* NULL is allowed */
+/* Append a text as it is, with a newline at its end, if it is one object:
+ * nothing else is handed on to a terminal or to the next program. 0; ERR_BAD
+ * with `msg`. */
+int cli_json_hand_on(const char *text, size_t len, struct wr *w,
+                     struct errmsg *msg);
 
 const struct json_t *cli_json_get(const struct json_t *object, const char *key);
 bool cli_json_is_array(const struct json_t *v);

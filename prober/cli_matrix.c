@@ -9,6 +9,7 @@
 
 #include "prober/cli.h"
 #include "prober/cli_api.h"
+#include "prober/cli_json.h"
 #include "prober/cli_screen.h"
 #include "prober/clock.h"
 #include "prober/config.h"
@@ -215,18 +216,18 @@ static int draw(struct asking *a, uint64_t age_ns, struct errmsg *msg)
 {
     const char *json = (const char *)a->answer.data;
     struct cli_matrix_view *view;
+    int err;
 
-    if (a->o->is_json) {
-        wr_bytes(&a->text, json, a->answer.len);
-        if (a->answer.len && json[a->answer.len - 1] != '\n')
-            wr_u8(&a->text, '\n');
-    } else {
-        int err = cli_matrix_parse(json, a->answer.len, a->o->series,
-                                   a->o->stat, &view, msg);
-        if (err) {
-            errmsg_wrap(msg, "the answer");
-            return err;
-        }
+    if (a->o->is_json)
+        err = cli_json_hand_on(json, a->answer.len, &a->text, msg);
+    else
+        err = cli_matrix_parse(json, a->answer.len, a->o->series, a->o->stat,
+                               &view, msg);
+    if (err) {
+        errmsg_wrap(msg, "the answer");
+        return err;
+    }
+    if (!a->o->is_json) {
         cli_matrix_age(view, (double)age_ns / 1e9);
         render_matrix(&a->text, &a->style, cli_matrix_table(view));
         cli_matrix_close(view);

@@ -387,7 +387,7 @@ static int draw(const struct options *o, const struct wr *answer,
     if (!o->is_json)
         err = cli_members_render(json, answer->len, &style, text, msg);
     else
-        wr_bytes(text, json, answer->len);
+        err = cli_json_hand_on(json, answer->len, text, msg);
     if (err)
         errmsg_wrap(msg, "the answer");
     if (!err && wr_err(text)) {

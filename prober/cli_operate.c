@@ -265,9 +265,8 @@ static int print(const struct operation *op, const struct wr *answer,
 
     wr_init_grow(&w, TEXT_BYTES_MAX);
     if (is_json) {
-        wr_bytes(&w, answer->data, answer->len);
-        if (answer->len && answer->data[answer->len - 1] != '\n')
-            wr_u8(&w, '\n');
+        if (cli_json_hand_on((const char *)answer->data, answer->len, &w, &msg))
+            code = cli_fail(op->command, "the answer: %s", msg.text);
     } else {
         if (op->done)
             wr_printf(&w, "%s\n", op->done);

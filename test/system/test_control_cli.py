@@ -563,6 +563,28 @@ def status_reload_and_drain_say_what_was_answered():
                 assert not out and f"answered {refused}: no" in said, said
 
 
+def json_is_handed_on_once_it_is_seen_to_be_json():
+    """Not a proxy's page, and nothing that a terminal obeys."""
+    body = b""
+
+    def script(_, answer):
+        answer.whole(200, body)
+    with Control(script, address="127.0.0.1") as server:
+        asked = [(command, "--control", server.url)
+                 for command in ("status", "reload", "drain")]
+        asked += [(command, "--api", server.url)
+                  for command in ("matrix", "members")]
+        for body in (b"<html>", b"", b"[]", b'{"a":1', b'{"a":"\x1b[2J"}',
+                     b'{"a":1}\x1b[2J'):
+            for command in asked:
+                out, said = prober(*command, "-o", "json", code=FAILED)
+                assert not out and "the answer" in said, (command, body, out)
+        for body in b'{"a": 1}', b'{"a":\n1}\n':
+            for command in asked:
+                out, _ = prober(*command, "-o", "json")
+                assert out == body.decode().rstrip("\n") + "\n", out
+
+
 if __name__ == "__main__":
     with DIR:
         tap.run([
@@ -585,4 +607,5 @@ if __name__ == "__main__":
             the_live_table_is_drawn_in_place_and_the_summary_stays,
             a_broken_stream_leaves_the_terminal_as_it_was,
             status_reload_and_drain_say_what_was_answered,
+            json_is_handed_on_once_it_is_seen_to_be_json,
         ])
