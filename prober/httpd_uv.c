@@ -172,9 +172,14 @@ static bool read_peer(const struct httpd *h, int fd,
                       struct httpd_peer *peer)
 {
     *peer = (struct httpd_peer){.is_local = h->is_local};
-    if (!h->is_local)
-        return !addr_from_sockaddr(&peer->addr, ss);
-
+    if (!h->is_local) {
+        struct addr addr;
+        if (addr_from_sockaddr(&addr, ss))
+            return false;
+        /* Or loopback would not look like it on most listeners. */
+        peer->addr = addr_unmap(&addr);
+        return true;
+    }
     struct ucred cred;
     socklen_t len = sizeof(cred);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ||

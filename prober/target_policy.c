@@ -123,18 +123,12 @@ static bool is_port_listed(const struct target_policy *p, uint16_t port)
 
 /* ---- what is denied, whoever names it ---- */
 
-/* ::ffff:1.2.3.4 is 1.2.3.4 to the kernel; other forms go elsewhere. */
-static struct addr unmap(const struct addr *a)
-{
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    return memcmp(a->ip, mapped, sizeof(mapped)) ? *a : addr_unwrap(a);
-}
-
+/* Only the form that is the same to the kernel; others go elsewhere. */
 static bool is_lifted(const struct target_policy *p, const struct addr *a)
 {
-    struct addr plain = unmap(a);
+    struct addr plain = addr_unmap(a);
     for (size_t i = 0; i < p->n_dangerous; i++) {
-        struct addr lifted = unmap(&p->dangerous[i]);
+        struct addr lifted = addr_unmap(&p->dangerous[i]);
         if (addr_same_ip(&lifted, &plain))
             return true;
     }

@@ -60,7 +60,7 @@ static void on_signal(uv_signal_t *signal, int number)
     uv_close((uv_handle_t *)signal, NULL);
 }
 
-static bool set_option(struct httpd_limits *l, const char *text)
+static bool set_option(struct httpd_limits *l, bool *is_dual, const char *text)
 {
     char name[32];
     unsigned long v;
@@ -68,6 +68,10 @@ static bool set_option(struct httpd_limits *l, const char *text)
         return false;
     if (strcmp(name, "connections") == 0)
         l->connections_max = (unsigned)v;
+    else if (strcmp(name, "dual") == 0)
+        *is_dual = v;
+    else if (strcmp(name, "per_address") == 0)
+        l->per_address_max = (unsigned)v;
     else if (strcmp(name, "per_loopback") == 0)
         l->per_loopback_max = (unsigned)v;
     else if (strcmp(name, "head_ms") == 0)
@@ -88,8 +92,9 @@ static bool set_option(struct httpd_limits *l, const char *text)
 int main(int argc, char **argv)
 {
     struct httpd_limits limits = httpd_limits_default;
+    bool is_dual = false; /* on all addresses of both families */
     for (int i = 1; i < argc; i++) {
-        if (!set_option(&limits, argv[i])) {
+        if (!set_option(&limits, &is_dual, argv[i])) {
             fprintf(stderr, "httpd_server: bad option %s\n", argv[i]);
             return 2;
         }
@@ -100,7 +105,7 @@ int main(int argc, char **argv)
     struct errmsg msg = {""};
     world_init(&world);
     uv_loop_t *loop = uv_default_loop();
-    if (addr_parse(&any, "127.0.0.1:0"))
+    if (addr_parse(&any, is_dual ? "[::]:0" : "127.0.0.1:0"))
         return 1;
     const struct httpd_config server = {.listen = &any,
                                         .limits = &limits,

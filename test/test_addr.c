@@ -287,6 +287,31 @@ static void knows_all_addresses_of_either_family(void **state)
     check_false(addr_is_any(&a));
 }
 
+static void only_the_mapped_form_is_unmapped(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"[::ffff:1.2.3.4]:5", "1.2.3.4:5"},
+        {"[::ffff:127.0.0.1]:0", "127.0.0.1:0"},
+        {"[::1.2.3.4]:5", "[::1.2.3.4]:5"},
+        {"[::fffe:1.2.3.4]:5", "[::fffe:1.2.3.4]:5"},
+        {"[1::ffff:1.2.3.4]:5", "[1::ffff:1.2.3.4]:5"},
+        {"[64:ff9b::1.2.3.4]:5", "[64:ff9b::1.2.3.4]:5"},
+        {"[::1]:5", "[::1]:5"},
+        {"1.2.3.4:5", "1.2.3.4:5"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct addr a, want;
+        check_i64(addr_parse(&a, cases[i][0]), 0);
+        check_i64(addr_parse(&want, cases[i][1]), 0);
+        a = addr_unmap(&a);
+        check_true(addr_equal(&a, &want));
+    }
+    struct addr none = {.family = ADDR_NONE};
+    none = addr_unmap(&none);
+    check_u64(none.family, ADDR_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +324,7 @@ int main(void)
         cmocka_unit_test(no_address_is_a_dash),
         cmocka_unit_test(equality_sees_family_port_and_every_byte),
         cmocka_unit_test(loopback_is_127_and_one),
+        cmocka_unit_test(only_the_mapped_form_is_unmapped),
         cmocka_unit_test(all_addresses_have_an_ipv4_form),
         cmocka_unit_test(kernel_form_round_trips),
         cmocka_unit_test(every_address_round_trips),

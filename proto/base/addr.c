@@ -119,6 +119,16 @@ bool addr_is_loopback(const struct addr *a)
     return a->family == ADDR_V6 && !memcmp(a->ip, one, sizeof(one));
 }
 
+struct addr addr_unmap(const struct addr *a)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    if (a->family != ADDR_V6 || memcmp(a->ip, mapped, sizeof(mapped)) != 0)
+        return *a;
+    struct addr v4 = {.family = ADDR_V4, .port = a->port};
+    memcpy(v4.ip, a->ip + sizeof(mapped), 4);
+    return v4;
+}
+
 bool addr_any_v4(const struct addr *a, struct addr *v4)
 {
     if (a->family != ADDR_V6 || !addr_is_any(a))

@@ -37,6 +37,9 @@ bool addr_equal(const struct addr *a, const struct addr *b);
 bool addr_same_ip(const struct addr *a, const struct addr *b);
 bool addr_is_any(const struct addr *a);      /* 0.0.0.0, :: */
 bool addr_is_loopback(const struct addr *a); /* 127/8, ::1 */
+/* ::ffff:1.2.3.4, which is what a socket for both families calls a peer of
+ * IPv4, is 1.2.3.4, with the same port; any other is what it is. */
+struct addr addr_unmap(const struct addr *a);
 
 /* If `a` is "all addresses" of IPv6, which stands for both families, give
  * that of IPv4 with the same port: for hosts without IPv6. Else false. */

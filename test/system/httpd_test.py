@@ -381,6 +381,18 @@ def one_address_gets_its_share():
         eventually(lambda: ask(srv, "/livez")[0] == 200)
 
 
+def loopback_is_loopback_on_a_socket_for_both_families():
+    with server("dual=1", "per_address=2", "per_loopback=4") as srv:
+        held = [srv.connect() for _ in range(4)]
+        for s in held:
+            s.sendall(request())
+            assert read_one(s)[0] == 200
+        refused = srv.connect()
+        assert read_all(refused).startswith(b"HTTP/1.1 503 ")
+        for s in held:
+            s.close()
+
+
 def the_idle_make_room_and_the_busy_do_not():
     with server("connections=4", "linger_ms=200") as srv:
         idle = [srv.connect() for _ in range(4)]
@@ -461,6 +473,7 @@ TESTS = [
     error_answers_arrive_although_more_was_sent,
     smuggling_ends_the_connection,
     one_address_gets_its_share,
+    loopback_is_loopback_on_a_socket_for_both_families,
     the_idle_make_room_and_the_busy_do_not,
     out_of_descriptors_accepting_does_not_spin,
     clients_that_vanish_leave_nothing_behind,
