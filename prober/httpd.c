@@ -9,6 +9,15 @@
 
 #define MESSAGE_MAX 400
 
+bool httpd_is_same_peer(const struct httpd_peer *a, const struct httpd_peer *b)
+{
+    if (a->is_local || b->is_local)
+        return a->is_local == b->is_local && a->uid == b->uid;
+    size_t len = a->addr.family == ADDR_V6 ? 8 : sizeof(a->addr.ip);
+    return a->addr.family == b->addr.family &&
+           memcmp(a->addr.ip, b->addr.ip, len) == 0;
+}
+
 bool httpd_slice_is_full(const struct wr *w)
 {
     return w->err || w->len >= w->max / 2 || w->max - w->len < HTTPD_PIECE_MAX;

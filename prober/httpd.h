@@ -40,12 +40,16 @@ struct httpd_peer {
     int32_t pid;
     size_t n_groups;
     uint32_t groups[HTTPD_GROUPS_MAX];
-    struct addr addr; /* of TCP */
+    struct addr addr; /* of TCP; IPv4 also on a socket for both families */
     bool is_tls;
     /* subjectAltNames of a client certificate that was verified. */
     size_t n_names;
     char names[HTTPD_NAMES_MAX][HTTPD_NAME_SIZE];
 };
+
+/* Do these two share one's part of the places? One user; one address; of IPv6
+ * all of a /64, of which a single host can have any number. */
+bool httpd_is_same_peer(const struct httpd_peer *a, const struct httpd_peer *b);
 
 /* Calling wake(waker) says that an answer which waits (HTTPD_WAIT) has
  * something now. On the loop; not after its `done`. */

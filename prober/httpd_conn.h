@@ -45,7 +45,7 @@
 
 struct httpd_limits {
     unsigned connections_max;  /* 128 */
-    unsigned per_address_max;  /* 16, from one address */
+    unsigned per_address_max;  /* 16, from one address, or IPv6 /64 */
     unsigned per_loopback_max; /* 128: local proxies speak for many */
     unsigned per_user_max;     /* 112, of one uid on a unix socket: whoever
                                 * it is, there are places left for others */

@@ -94,14 +94,6 @@ static struct httpd_client *find_waiting(const struct httpd *h)
     return oldest;
 }
 
-static bool is_same_peer(const struct httpd_peer *a, const struct httpd_peer *b)
-{
-    if (a->is_local)
-        return a->uid == b->uid;
-    return a->addr.family == b->addr.family &&
-           memcmp(a->addr.ip, b->addr.ip, sizeof(a->addr.ip)) == 0;
-}
-
 /* Has this address or user its share of the places? */
 static bool is_peer_full(const struct httpd *h, const struct httpd_peer *peer)
 {
@@ -110,7 +102,7 @@ static bool is_peer_full(const struct httpd *h, const struct httpd_peer *peer)
                                                    : h->limits.per_address_max;
     unsigned n = 0;
     for (const struct httpd_client *c = h->first; c; c = c->next)
-        n += !c->is_refusal && is_same_peer(&c->peer, peer);
+        n += !c->is_refusal && httpd_is_same_peer(&c->peer, peer);
     return n >= max;
 }
 

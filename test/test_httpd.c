@@ -1018,6 +1018,38 @@ static void survives_random_damage(void **state)
     }
 }
 
+/* ---- peers ---- */
+
+static void a_host_is_one_peer_whatever_address_it_takes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a, *b;
+        bool is_same;
+    } cases[] = {
+        {"192.0.2.1:1", "192.0.2.1:2", true},
+        {"192.0.2.1:1", "192.0.2.2:1", false},
+        {"192.0.2.1:1", "[2001:db8::1]:1", false},
+        {"[2001:db8::1]:1", "[2001:db8::1]:2", true},
+        {"[2001:db8::1]:1", "[2001:db8:0:0:ffff::2]:1", true},
+        {"[2001:db8::1]:1", "[2001:db8:0:1::1]:1", false},
+    };
+    struct httpd_peer a = {.uid = 1}, b = {.uid = 1};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        check_i64(addr_parse(&a.addr, cases[i].a), 0);
+        check_i64(addr_parse(&b.addr, cases[i].b), 0);
+        check_true(httpd_is_same_peer(&a, &b) == cases[i].is_same);
+        check_true(httpd_is_same_peer(&b, &a) == cases[i].is_same);
+    }
+    a = b = (struct httpd_peer){.is_local = true, .uid = 7, .pid = 1};
+    b.pid = 2;
+    check_true(httpd_is_same_peer(&a, &b));
+    b.uid = 8;
+    check_false(httpd_is_same_peer(&a, &b));
+    b = (struct httpd_peer){.uid = 7};
+    check_false(httpd_is_same_peer(&a, &b));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -1026,6 +1058,7 @@ int main(void)
         cmocka_unit_test(takes_the_absolute_form),
         cmocka_unit_test(refuses_what_is_ambiguous),
         cmocka_unit_test(bounds_targets),
+        cmocka_unit_test(a_host_is_one_peer_whatever_address_it_takes),
         T(answers_with_safe_headers),
         T(dates_its_answers),
         T(any_cut_of_the_request_gives_the_same),
