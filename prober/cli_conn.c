@@ -17,7 +17,8 @@
 #define READ_SIZE    16384
 #define NS_PER_MS    UINT64_C(1000000)
 #define NS_PER_S     UINT64_C(1000000000)
-#define FULL_WAIT_MS 50 /* until a full backlog is looked at again */
+#define FULL_WAIT_MS 50       /* until a full backlog is looked at again */
+#define TRY_NS       NS_PER_S /* of an address, while there is another one */
 
 struct cli_conn {
     int fd, abort_fd;
@@ -127,6 +128,25 @@ static int connect_unix(struct cli_conn *c, const char *path, uint64_t until_ns,
     return err == ERR_BUSY ? ERR_SYS : err;
 }
 
+/* One after the other. One that swallows everything, as IPv6 does where it is
+ * set up by halves, is not to use up the time of the next. */
+static int connect_any(struct cli_conn *c, const struct addrinfo *list,
+                       uint64_t until_ns)
+{
+    int err = ERR_SYS;
+
+    for (const struct addrinfo *a = list; a; a = a->ai_next) {
+        uint64_t try_ns = clock_now_ns() + TRY_NS;
+        if (!a->ai_next || try_ns > until_ns)
+            try_ns = until_ns;
+        err =
+            connect_socket(c, a->ai_family, a->ai_addr, a->ai_addrlen, try_ns);
+        if (err != ERR_SYS && err != ERR_BUSY)
+            break;
+    }
+    return err;
+}
+
 static int connect_url(struct cli_conn *c, const struct url *url,
                        uint64_t until_ns, struct errmsg *msg)
 {
@@ -134,7 +154,6 @@ static int connect_url(struct cli_conn *c, const struct url *url,
                              .ai_flags = AI_NUMERICSERV};
     struct addrinfo *list;
     char port[8];
-    int err = ERR_SYS;
 
     snprintf(port, sizeof port, "%u", (unsigned)url->port);
     int code = getaddrinfo(url->host, port, &hints, &list);
@@ -142,9 +161,7 @@ static int connect_url(struct cli_conn *c, const struct url *url,
         errmsg_set(msg, "%s: %s", url->host, gai_strerror(code));
         return ERR_SYS;
     }
-    for (const struct addrinfo *a = list; a && err == ERR_SYS; a = a->ai_next)
-        err = connect_socket(c, a->ai_family, a->ai_addr, a->ai_addrlen,
-                             until_ns);
+    int err = connect_any(c, list, until_ns);
     if (err)
         errmsg_set(msg, "%s port %s: %s", url->host, port, strerror(errno));
     freeaddrinfo(list);

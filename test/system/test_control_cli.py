@@ -2,6 +2,7 @@
 """`prober probe --from`, `status`, `reload` and `drain` against control ports
 made up here: what they ask and with which credentials, exit codes, a live table
 on a terminal, Ctrl-C, and servers that lie, dawdle or vanish."""
+import contextlib
 import fcntl
 import json
 import os
@@ -527,6 +528,40 @@ def a_broken_stream_leaves_the_terminal_as_it_was():
 
 # ---- status, reload, drain ---------------------------------------------
 
+def an_address_that_swallows_everything_is_not_the_last_word():
+    """Both are in a file of hosts that is laid over the machine's; of ::1 and
+    127.0.0.1 the former is tried first."""
+    hosts = path("hosts")
+    with open(hosts, "w", encoding="ascii") as file:
+        file.write("::1 two.test\n127.0.0.1 two.test\n")
+    enter = ["unshare", "--mount", "sh", "-c",
+             'mount --bind "$0" /etc/hosts && exec "$@"', hosts]
+    if subprocess.run([*enter, "true"], check=False,
+                      capture_output=True).returncode:
+        raise tap.Skip("no file can be laid over /etc/hosts")
+    with contextlib.ExitStack() as stack, Control(
+            lambda _, a: a.whole(200, {"node": "a-1"}),
+            address="127.0.0.1") as server:
+        port = int(server.url.rpartition(":")[2])
+        deaf = stack.enter_context(socket.socket(socket.AF_INET6))
+        deaf.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        deaf.bind(("::1", port))
+        deaf.listen(0)
+        for _ in range(8):  # its backlog is full then: no SYN is answered
+            s = stack.enter_context(socket.socket(socket.AF_INET6))
+            s.setblocking(False)
+            s.connect_ex(("::1", port))
+        time.sleep(0.2)
+        began = time.monotonic()
+        ran = subprocess.run(
+            [*enter, PROBER, "status", "--control",
+             f"http://two.test:{port}"], capture_output=True, text=True,
+            check=False, timeout=60, env=CLEAN)
+        took = time.monotonic() - began
+        assert ran.returncode == FINE and "a-1" in ran.stdout, (took, ran)
+        assert took < 5, took
+
+
 def status_reload_and_drain_say_what_was_answered():
     answers = {
         ("GET", "/v1/status"): (200, {"node": "a-1", "control": {"open": 2}}),
@@ -606,6 +641,7 @@ if __name__ == "__main__":
             a_node_deaf_to_ctrl_c_is_left,
             the_live_table_is_drawn_in_place_and_the_summary_stays,
             a_broken_stream_leaves_the_terminal_as_it_was,
+            an_address_that_swallows_everything_is_not_the_last_word,
             status_reload_and_drain_say_what_was_answered,
             json_is_handed_on_once_it_is_seen_to_be_json,
         ])
