@@ -240,6 +240,19 @@ def the_control_port_may_be_elsewhere():
             run(PROBER, "check-config", made)
 
 
+def dashboards_are_taken_as_they_are():
+    for text in '{"a": 1}', "  {\n}\n", "", "\n\n{}", '{"a":\n\t"{{ x }}"}':
+        with tempfile.TemporaryDirectory() as work:
+            values = pathlib.Path(work, "values.yaml")
+            values.write_text(json.dumps({
+                "zones": [{"name": "a"}],
+                "dashboards": {"enabled": True, "files": {"a.json": text}}}))
+            made = {o["metadata"]["name"]: o for o in rendered(values)
+                    if o["kind"] == "ConfigMap"}
+            found = made["mesh-prober-dashboards"]["data"]
+            assert found == {"a.json": text}, (found, text)
+
+
 def what_values_say_reaches_the_configuration():
     config = yaml.safe_load(helm.configuration(everything()))
     want = yaml.safe_load((ROOT / "test/chart/everything.yaml").read_text())
@@ -481,6 +494,7 @@ if __name__ == "__main__":
         every_pod_passes_the_restricted_standard,
         the_program_reads_every_configuration,
         the_control_port_may_be_elsewhere,
+        dashboards_are_taken_as_they_are,
         what_values_say_reaches_the_configuration,
         a_selector_finds_the_pods_of_the_mesh_and_no_other,
         pods_stay_in_their_zone_whatever_else_is_wished,
