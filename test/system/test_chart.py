@@ -44,6 +44,10 @@ REFUSED = [
     ([ZONE, "targets[0].name=x"], "url is required"),
     ([ZONE, "targets[0].name=x,targets[0].url=ftp://x"], "url"),
     ([ZONE, "podDisruptionBudget.maxUnavailable=0"], "maxUnavailable"),
+    ([ZONE, "podDisruptionBudget.maxUnavailable=0%"], "maxUnavailable"),
+    ([ZONE, "podDisruptionBudget.maxUnavailable=101%"], "maxUnavailable"),
+    # Every pod of the namespace would be given the right to read nodes.
+    (["mode=nodes", "serviceAccount.create=false"], "serviceAccount.name"),
     ([ZONE, "terminationGracePeriodSeconds=1"], "terminationGrace"),
     ([ZONE, "nodes.zoneFrom=env"], "zoneFrom"),
     ([ZONE, "logFormat=xml"], "logFormat"),
