@@ -10,6 +10,7 @@
 #include "prober/cli_api.h"
 #include "prober/cli_http.h"
 #include "prober/config.h"
+#include "prober/config_value.h"
 #include "proto/base/addr.h"
 
 #define NS_PER_S        UINT64_C(1000000000)
@@ -37,19 +38,17 @@ struct options {
     uint64_t timeout_ns;
 };
 
-/* Where the node beside us listens, as a URL. */
+/* Where the node beside us listens, as a URL: it reads the variable in the
+ * same way. */
 static const char *default_api(char url[96])
 {
+    static const struct config_key key = {.port = API_PORT};
     char host[ADDR_TEXT_SIZE];
+    struct errmsg ignored = {{0}};
     struct addr a;
     const char *listen = getenv(LISTEN_VARIABLE);
-    if (!listen || !listen[0])
-        return CLI_API_DEFAULT;
-    if (listen[0] == ':') { /* all addresses */
-        snprintf(url, 96, "http://127.0.0.1%s", listen);
-        return url;
-    }
-    if (addr_parse(&a, listen))
+    if (!listen || !listen[0] ||
+        config_value_listen(&key, listen, false, &a, &ignored))
         return CLI_API_DEFAULT;
     uint16_t port = a.port ? a.port : API_PORT;
     if (addr_is_any(&a))

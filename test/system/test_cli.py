@@ -651,6 +651,26 @@ def the_members_of_a_running_node_are_shown():
         assert "Connection refused" in line, line
 
 
+# What api.listen may say: an address alone has the port of the default.
+LISTEN = [":7171", "127.0.0.1:7171", "0.0.0.0", "10.77.1.1", "10.77.1.1:7171",
+          "::1", "[::1]:7171", "::", "[::]:7171"]
+
+
+def health_asks_where_the_variable_says():
+    with Bed() as bed:
+        host = bed.host("a")
+        host.run("ip", "address", "add", "10.77.1.1/32", "dev", "lo")
+        for number, listen in enumerate(LISTEN):
+            variables = [f"PROBER_API_LISTEN={listen}"]
+            node = host.spawn(
+                ["env", *variables, "PROBER_PROBE_LISTEN=127.0.0.1:7443",
+                 "PROBER_CONTROL_LISTEN=off", PROBER, "run"], f"node{number}")
+            node.wait_for("started")
+            said = host.run("env", *variables, PROBER, "health")
+            assert said == "alive\n", (listen, said)
+            node.stop()
+
+
 if __name__ == "__main__":
     tap.run([
         help_is_no_error_and_explains_every_command,
@@ -683,4 +703,5 @@ if __name__ == "__main__":
         colours_are_for_terminals_that_want_them,
         the_matrix_of_a_running_node_is_shown,
         the_members_of_a_running_node_are_shown,
+        health_asks_where_the_variable_says,
     ])
