@@ -18,7 +18,9 @@ CACHE = pathlib.Path(os.environ.get("CACHE", ROOT / "build/cache"))
 CHART = ROOT / "charts/prober"
 MODULES = {
     "helm": ("helm.sh/helm/v3/cmd/helm", "v3.16.4"),
-    "kubectl-validate": ("sigs.k8s.io/kubectl-validate", "v0.0.4"),
+    "kubectl-validate": ("sigs.k8s.io/kubectl-validate",
+                         # The last release, v0.0.4, ends at 1.30.
+                         "v0.0.5-0.20260105161640-a97ccfaca20b"),
 }
 # Its repository holds the definitions of ServiceMonitor and PrometheusRule.
 OPERATOR = "github.com/prometheus-operator/prometheus-operator@v0.70.0"

@@ -1,19 +1,22 @@
 """Containers for tests: podman with a storage, a base image and settings of
 its own, and our image, built from the tree as it is.
 
-    if why := pods.why_not():
-        raise tap.Skip(why)
-    image = pods.image()
-    pods.podman("run", "--rm", image, "--version")
+    if not (why := pods.why_not()):
+        pods.take()
+        image = pods.image()
+        pods.podman("run", "--rm", image, "--version")
 
 Nothing comes from a registry: the base is bootstrapped from the mirror that
 this machine's apt uses. It and the storage stay in CACHE, a directory in the
-build directory; containers do not outlive a test. Needs root.
+build directory, which one test at a time has for itself. No container outlives
+its test, not even when that is killed. Needs root.
 """
+import fcntl
 import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -21,10 +24,12 @@ import time
 import tap
 from netbed import ROOT
 
-CACHE = pathlib.Path(os.environ.get("CACHE", ROOT / "build/cache"))
+CACHE = pathlib.Path(os.environ.get("CACHE", ROOT / "build/cache")).absolute()
 BASE = "docker.io/library/debian:bookworm-slim"  # the Containerfile's
 IMAGE = "localhost/prober:test"
 BUILD = "localhost/prober-build:test"  # the stage that builds
+SECONDS_MAX = 1500  # of a test; meson's patience ends later, and abruptly
+PODMAN_SECONDS_MAX = 900  # of one command; the longest one builds the image
 TOOLS = ("podman", "runc", "debootstrap", "iptables", "tar")
 NETAVARK = [pathlib.Path("/usr/lib/podman", t)
             for t in ("netavark", "aardvark-dns")]
@@ -41,6 +46,19 @@ runtime = "runc"
 [network]
 network_backend = "netavark"
 network_config_dir = "{cache}/containers/networks"
+"""
+
+
+# What is left when the one that holds the other end of our input has died.
+REAPER = """
+read -r _
+exec >/dev/null 2>&1
+"$@" pod rm --all --force --time 1
+"$@" rm --all --force --time 1 --volumes
+"$@" volume rm --all --force
+for id in $("$@" network ls --quiet); do
+    "$@" network rm --force --time 1 "$id"
+done
 """
 
 
@@ -68,7 +86,9 @@ def environment():
     directory = CACHE / "containers"
     settings = directory / "containers.conf"
     directory.mkdir(parents=True, exist_ok=True)
-    settings.write_text(SETTINGS.format(cache=CACHE))
+    text = SETTINGS.format(cache=CACHE)
+    if not settings.exists() or settings.read_text() != text:
+        settings.write_text(text)
     return {**os.environ, "CONTAINERS_CONF": str(settings),
             "TMPDIR": str(directory)}
 
@@ -80,18 +100,51 @@ def command(*argv):
             *map(str, argv)]
 
 
+def take():
+    """Have the storage for ourselves until we end, which is within
+    SECONDS_MAX; waits for who has it. However we end, a process of its own
+    sees to what is left of ours before the next one's turn."""
+    settings = environment()
+    lock = open(CACHE / "containers/lock", "w", encoding="ascii")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    # The other end of its input is closed with us; the lock is its as well.
+    reaper = subprocess.Popen(
+        ["sh", "-c", REAPER, "sh", *command()], stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=settings,
+        cwd=CACHE / "containers", start_new_session=True,
+        pass_fds=[lock.fileno()])
+    _taken.extend([lock, reaper])
+    for number in signal.SIGALRM, signal.SIGTERM, signal.SIGHUP:
+        signal.signal(number, _leave)
+    signal.alarm(SECONDS_MAX)
+
+
+_taken = []  # held until we end
+
+
+def _leave(number, _):
+    # Not an Exception: no claim is to go on with what it has.
+    raise SystemExit(f"not done after {SECONDS_MAX} s"
+                     if number == signal.SIGALRM else 128 + number)
+
+
 def works(*argv):
     """Whether podman exits with 0."""
     return subprocess.run(command(*argv), check=False, env=environment(),
-                          stdout=subprocess.DEVNULL,
+                          cwd=CACHE / "containers", stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL).returncode == 0
 
 
 def podman(*argv, enter=(), ok=(0,), **options):
     """Run podman to the end, in the namespaces that `enter` enters; its
-    output. Raises unless it exits with one of `ok`."""
-    done = subprocess.run([*enter, *command(*argv)], check=False, text=True,
-                          capture_output=True, env=environment(), **options)
+    output. Raises unless it exits with one of `ok`.
+
+    In a directory of its own: `kube play` takes what is called like an image
+    where it runs for the place to build that image from."""
+    done = subprocess.run(
+        [*enter, *command(*argv)], check=False, text=True, capture_output=True,
+        env=environment(), cwd=CACHE / "containers",
+        timeout=PODMAN_SECONDS_MAX, **options)
     if done.returncode not in ok:
         raise RuntimeError(f"podman {' '.join(map(str, argv))}: exit "
                            f"{done.returncode}\n{done.stdout[-4000:]}"
@@ -144,7 +197,6 @@ def base():
     podman("import", archive, BASE)
     archive.unlink()
     shutil.rmtree(tree)
-
 
 
 def image():

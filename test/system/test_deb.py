@@ -15,6 +15,7 @@ import time
 
 import machine
 import pods
+import same_matrix
 import tap
 from netbed import ROOT, run
 
@@ -23,15 +24,17 @@ UNIT = ROOT / "packaging/debian/prober.service"
 CONFIG = "/etc/prober/prober.yaml"
 DRAINED_S = 5 + 1  # and one for a machine that is busy
 NODE = """\
-node: {{name: {zone}-1, zone: {zone}}}
-probe: {{listen: "127.0.0.{n}:7443", cold_interval: 1s, warm_interval: 100ms}}
+node: {{name: {name}, zone: {zone}, region: {region}}}
+probe: {{listen: "127.0.0.{n}:7443", cold_interval: 1s, warm_interval: 500ms}}
 api: {{listen: "127.0.0.{n}:7070"}}
 gossip:
   listen: "127.0.0.{n}:7946"
   join: ["127.0.0.1", "127.0.0.2"]
   keys_file: /etc/prober/gossip.keys
 """
-ZONES = {1: "a", 2: "b", 3: "c"}
+# {name: the last number of its address}; the first is the service.
+NODES = {f"{zone}-{i}": 2 * z + i for z, zone in enumerate(same_matrix.ZONES)
+         for i in (1, 2)}
 
 
 class Package:
@@ -156,19 +159,30 @@ def its_unit_and_manuals_are_in_order():
     host().run("prober", "check-config", CONFIG)
 
 
-def it_answers_with_the_matrix_of_three_zones():
+def configuration(name):
+    return NODE.format(name=name, n=NODES[name], zone=name[0],
+                       region=same_matrix.ZONES[name[0]])
+
+
+def it_shows_the_same_matrix_of_three_zones():
     # As the manual of keygen has it.
     host().run("sh", "-c", "cd /etc/prober && umask 027 && prober keygen "
                ">gossip.keys && chgrp prober gossip.keys")
-    for n, zone in ZONES.items():
-        path = CONFIG if n == 1 else f"/srv/{zone}.yaml"
-        host().write(path, NODE.format(n=n, zone=zone))
+    service, *others = NODES
+    host().write(CONFIG, configuration(service))
     host().run("systemctl", "restart", "prober")
-    for zone in "b", "c":
-        host().run("systemd-run", f"--unit={zone}",
+    for name in others:
+        host().write(f"/srv/{name}.yaml", configuration(name))
+        host().run("systemd-run", f"--unit={name}",
                    "--setenv=PROBER_CONTROL_LISTEN=off", "prober", "run",
-                   "--config", f"/srv/{zone}.yaml")
-    see_the_matrix()
+                   "--config", f"/srv/{name}.yaml")
+    same_matrix.see({name: asker(n) for name, n in NODES.items()})
+
+
+def asker(n):
+    return lambda *options: host().try_to(
+        "prober", "matrix", "--api", f"http://127.0.0.{n}:7070", "-o", "json",
+        *options)[1]
 
 
 def is_complete(said):
@@ -229,7 +243,7 @@ def a_group_may_be_let_in():
 
 def a_reload_is_applied_or_complained_about():
     before = pid()
-    text = NODE.format(n=1, zone="a")
+    text = configuration("a-1")
     host().write(CONFIG, text + "log: {level: debug}\n")
     host().run("systemctl", "reload", "prober")
     host().until("reloaded", "journalctl", "--unit=prober", "--output=cat")
@@ -298,7 +312,7 @@ def install_again():
 
 
 def an_upgrade_restarts_it_once_and_keeps_its_configuration():
-    text = NODE.format(n=1, zone="a")
+    text = configuration("a-1")
     host().write(CONFIG, text)
     host().run("systemctl", "restart", "prober")
     started, before = journal().count("Started "), pid()
@@ -312,7 +326,7 @@ def an_upgrade_restarts_it_once_and_keeps_its_configuration():
 
 
 def it_is_removed_and_purged_without_a_trace():
-    host().run("systemctl", "stop", "b", "c")
+    host().run("systemctl", "stop", *NODES.keys() - {"a-1"})
     host().run("dpkg", "--remove", "prober")
     assert host().try_to("pidof", "prober")[0] == 1
     host().run("test", "-e", CONFIG)
@@ -345,6 +359,9 @@ def why_not():
     return pods.why_not()
 
 
+why = why_not()
+if not why:
+    pods.take()
 with EVERYTHING:
     tap.run([
         it_is_built_from_the_tree,
@@ -353,7 +370,7 @@ with EVERYTHING:
         it_runs_as_soon_as_it_is_installed,
         it_has_no_privileges,
         its_unit_and_manuals_are_in_order,
-        it_answers_with_the_matrix_of_three_zones,
+        it_shows_the_same_matrix_of_three_zones,
         only_root_and_its_user_may_control_it,
         a_group_may_be_let_in,
         a_reload_is_applied_or_complained_about,
@@ -363,4 +380,4 @@ with EVERYTHING:
         an_upgrade_restarts_it_once_and_keeps_its_configuration,
         it_is_removed_and_purged_without_a_trace,
         the_second_build_has_the_same_bytes,
-    ], why_not())
+    ], why)

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The demo shows what it promises, and so the whole daemon works: six nodes
 resolve, dial and answer each other over TLS, and say how far it is."""
+import contextlib
 import os
 import pathlib
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 
+import same_matrix
 import tap
 from netbed import PROBER, ROOT, run, until, why_not
 
@@ -52,6 +54,39 @@ def every_configuration_is_accepted():
                 run(PROBER, "check-config", f"{path}/{name}.yaml")
 
 
+@contextlib.contextmanager
+def running():
+    """The demo, when its nodes are up."""
+    child = subprocess.Popen(DEMO, text=True, stdout=subprocess.PIPE)
+    try:
+        for line in child.stdout:
+            if "c-2" in line:
+                break
+        yield child
+    finally:
+        child.send_signal(signal.SIGTERM)
+        child.stdout.read()
+        child.wait()
+
+
+def every_node_shows_the_same_matrix():
+    with running() as child:
+        enter = [] if why_not() else ["nsenter", f"--net=/proc/{child.pid}"
+                                      "/ns/net", "--"]
+
+        def asker(node):
+            def ask(*options):
+                done = subprocess.run(
+                    [*enter, PROBER, "matrix", "--api", "http://"
+                     f"{node['address']}:7070", "-o", "json", *options],
+                    check=False, text=True, stdout=subprocess.PIPE)
+                return done.stdout
+            return ask
+        assert demo.ZONES == same_matrix.ZONES
+        same_matrix.see({name: asker(node) for name, node in
+                         demo.all_nodes(False).items()})
+
+
 def loopback_is_near_in_every_direction():
     for pair, ms in matrix("--phase", "connect").items():
         assert ms < 5, (pair, ms)
@@ -71,16 +106,11 @@ def zones_are_as_far_as_their_links():
 
 
 def it_leaves_nothing_behind():
-    child = subprocess.Popen(DEMO, text=True, stdout=subprocess.PIPE)
-    for line in child.stdout:
-        if "c-2" in line:
-            break
-    own = pathlib.Path(f"/proc/{child.pid}/task/{child.pid}/children")
-    pids = own.read_text().split()
-    assert len(pids) == 7, pids  # six nodes and their resolver
-    child.send_signal(signal.SIGTERM)
-    child.stdout.read()
-    assert child.wait() == 128 + signal.SIGTERM
+    with running() as child:
+        own = pathlib.Path(f"/proc/{child.pid}/task/{child.pid}/children")
+        pids = own.read_text().split()
+        assert len(pids) == 7, pids  # six nodes and their resolver
+    assert child.returncode == 128 + signal.SIGTERM
     assert not os.listdir(os.environ["TMPDIR"])
     until(lambda: not any(os.path.exists(f"/proc/{p}") for p in pids),
           5, f"processes {pids} gone")
@@ -91,6 +121,7 @@ if __name__ == "__main__":
         os.environ["TMPDIR"] = work
         tap.run([
             every_configuration_is_accepted,
+            every_node_shows_the_same_matrix,
             loopback_is_near_in_every_direction,
             zones_are_as_far_as_their_links,
             it_leaves_nothing_behind,

@@ -216,6 +216,9 @@ def another_directory_gives_the_same_bytes():
 
 
 if __name__ == "__main__":
+    why = pods.why_not()
+    if not why:
+        pods.take()
     tap.run([
         it_is_at_most_15_megabytes,
         it_holds_the_program_its_libraries_and_certificates,
@@ -228,4 +231,4 @@ if __name__ == "__main__":
         stopping_it_drains_it,
         the_sbom_names_every_library_with_its_version,
         another_directory_gives_the_same_bytes,
-    ], pods.why_not())
+    ], why)
