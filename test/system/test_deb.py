@@ -156,6 +156,9 @@ def its_unit_and_manuals_are_in_order():
     assert "prober" not in said, said
     for page in "prober", "prober-probe", "prober-reload", "prober.yaml":
         host().run("man", "--where", page)
+    for path in "bash-completion/completions/prober", \
+            "zsh/vendor-completions/_prober":
+        host().run("test", "-s", f"/usr/share/{path}")
     host().run("prober", "check-config", CONFIG)
 
 

@@ -12,7 +12,7 @@ import tap
 from netbed import PROBER, ROOT, run
 
 MAN = ROOT / "packaging/man"
-COMPLETION = ROOT / "packaging/completion/prober.bash"
+COMPLETION = ROOT / "packaging/completion"
 # Pages that explain more than one command.
 SHARED = {"reload": "status", "drain": "status"}
 WITHOUT_PAGE = {"version", "help"}
@@ -145,16 +145,77 @@ def pages_become_manuals_without_a_warning():
 
 # ---- completion --------------------------------------------------------
 
+# zsh's own completion, as far as ours uses it, to say what it was told.
+ZSH = """
+compadd() { shift; print -l -- ${(M)@:#${PREFIX}*} }
+_describe() { compadd -- ${${(P)4}%%:*} }
+_files() { local -a found; found=(*(N)); compadd -- $found }
+_call_program() { shift; "$@" }
+compdef() { }
+source $1; shift
+words=("$@"); CURRENT=$#; PREFIX=$words[CURRENT]
+_prober
+"""
+
+
 def completed(*words, directory="/"):
-    """What Tab at the end of the last word would offer."""
+    """What Tab at the end of the last word would offer: in all shells the
+    same."""
+    offered = completed_by_bash(*words, directory=directory)
+    if shutil.which("zsh"):
+        assert completed_by_zsh(*words, directory=directory) == offered, words
+    return offered
+
+
+def completed_by_zsh(*words, directory):
+    asked = subprocess.run(
+        ["zsh", "-f", "-c", ZSH, "zsh", COMPLETION / "prober.zsh", PROBER,
+         *words], check=True, capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, cwd=directory, timeout=20)
+    assert not asked.stderr, (words, asked.stderr)
+    return set(asked.stdout.split())
+
+
+def completed_by_bash(*words, directory):
     script = ('source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))\n'
               'set -u; _prober; '
               '((${#COMPREPLY[@]} == 0)) || printf "%s\\n" "${COMPREPLY[@]}"')
-    asked = subprocess.run(["bash", "-c", script, COMPLETION, PROBER, *words],
-                           check=True, capture_output=True, text=True,
-                           stdin=subprocess.DEVNULL, cwd=directory, timeout=20)
+    asked = subprocess.run(["bash", "-c", script, COMPLETION / "prober.bash",
+                            PROBER, *words], check=True, capture_output=True,
+                           text=True, stdin=subprocess.DEVNULL, cwd=directory,
+                           timeout=20)
     assert not asked.stderr, (words, asked.stderr)
     return set(asked.stdout.split())
+
+
+def zsh_completes_by_itself():
+    """With the completion system of zsh, a terminal and a Tab."""
+    if not shutil.which("zsh"):
+        raise tap.Skip("not installed: zsh; so only bash was asked")
+    with tempfile.TemporaryDirectory() as home:
+        shutil.copy(COMPLETION / "prober.zsh", f"{home}/_prober")
+        os.symlink(PROBER, f"{home}/prober")
+        subprocess.run(
+            ["zsh", "-f", "-c", TERMINAL], check=True, capture_output=True,
+            stdin=subprocess.DEVNULL, timeout=60,
+            env={**os.environ, "HOME": home, "TERM": "dumb",
+                 "PATH": f"{home}:{os.environ['PATH']}"})
+        line = pathlib.Path(home, "line").read_text()
+    assert line == "prober matrix --level region \n", line
+
+
+# The line that has come about is written down at Ctrl-X.
+TERMINAL = r"""
+zmodload zsh/zpty
+zpty shell zsh -f
+zpty -w shell 'fpath=(~ $fpath); autoload -U compinit; compinit -u -D'
+zpty -w shell 'tell() { print -r -- "$BUFFER" >~/line.new; mv ~/line.new ~/line }'
+zpty -w shell 'zle -N tell; bindkey "^X" tell; echo re""ady'
+zpty -r -m shell text '*ready*'
+zpty -w -n shell $'prober mat\t--lev\tre\t\x18'
+until [[ -e ~/line ]] { sleep 0.1; zpty -r -t shell text }
+zpty -d shell
+"""
 
 
 def it_completes_commands():
@@ -224,6 +285,7 @@ tap.run([
     every_key_is_in_prober_yaml_with_its_default,
     each_variable_is_named_as_the_page_says,
     pages_become_manuals_without_a_warning,
+    zsh_completes_by_itself,
     it_completes_commands,
     it_completes_every_option_of_a_command,
     an_option_without_a_value_is_followed_by_another,
