@@ -4,8 +4,7 @@
 
 #include "prober/cli_json.h"
 
-/* What is repeated of another's text goes to a terminal as it is. */
-static void make_plain(struct errmsg *msg)
+void cli_json_make_plain(struct errmsg *msg)
 {
     for (size_t n = 0; msg && msg->text[n]; n++) {
         if (msg->text[n] < 0x20 || msg->text[n] > 0x7e)
@@ -22,7 +21,7 @@ struct json_t *cli_json_open(const char *text, size_t len, struct errmsg *msg)
         return root;
     errmsg_set(msg, "line %d column %d: %s", error.line, error.column,
                error.text);
-    make_plain(msg);
+    cli_json_make_plain(msg);
     return NULL;
 }
 
@@ -179,6 +178,6 @@ void cli_json_error(const char *text, size_t len, struct errmsg *msg)
     const char *message = cli_json_text_of(error, "message", "");
 
     errmsg_set(msg, "%s", message);
-    make_plain(msg);
+    cli_json_make_plain(msg);
     json_decref(root);
 }

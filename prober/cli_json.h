@@ -68,6 +68,10 @@ void cli_json_members_init(struct cli_json_members *m,
 bool cli_json_members_next(struct cli_json_members *m, const char **key,
                            const struct json_t **value);
 
+/* What is repeated of another's text goes to a terminal as it is: let only
+ * printable ASCII be there. NULL is allowed. */
+void cli_json_make_plain(struct errmsg *msg);
+
 /* The message of {"error":{"code":..,"message":..}}, fit for a terminal, or
  * "". */
 void cli_json_error(const char *text, size_t len, struct errmsg *msg);

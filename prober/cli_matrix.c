@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "prober/cli.h"
@@ -24,6 +25,8 @@
 /* Of a node that hangs one wants to hear soon. */
 #define WATCH_TIMEOUT_NS (3 * NS_PER_S)
 #define AT_TEXT_MAX      64
+#define WAIT_NS_MIN      NS_PER_S
+#define WAIT_NS_MAX      (3600 * NS_PER_S)
 
 static const char help[] =
     "usage: prober matrix [options]\n"
@@ -41,10 +44,13 @@ static const char help[] =
     "  --window D      how far back, for example 5m\n"
     "  --at TIME       how it was then, for example 2026-01-31T23:59:00Z\n"
     "  --watch [D]     redraw every D, 2s unless given, until Ctrl-C\n"
+    "  --wait D        ask again for up to D, until all report and every pair\n"
+    "                  is fresh; what is still missing then is a failure\n"
+    "  --expect NAMES  with --wait: these, like a,b,c, have to be there too\n"
     "  -o FORMAT       text (default), or json: the node's answer as it is\n"
     "\n"
-    "What is not given is the node's choice. Exit codes: 0 fine, 1 no answer,\n"
-    "2 usage.\n";
+    "What is not given is the node's choice. Exit codes: 0 fine, 1 no answer\n"
+    "or, with --wait, no whole one, 2 usage.\n";
 
 struct options {
     struct url api;
@@ -52,7 +58,9 @@ struct options {
     enum render_stat stat;
     const char *protocol, *mode, *level, *window, *at; /* NULL: not given */
     bool is_json;
-    uint64_t watch_ns; /* 0: once */
+    uint64_t watch_ns;  /* 0: once */
+    uint64_t wait_ns;   /* 0: not */
+    const char *expect; /* NULL: nobody by name */
 };
 
 static bool is_one_of(const char *text, const char *const *words, size_t n)
@@ -86,6 +94,27 @@ static int set_watch(struct options *o, const char *text)
                          text);
     if (o->watch_ns < WATCH_NS_MIN || o->watch_ns > WATCH_NS_MAX)
         return cli_usage("matrix", "--watch: from 200ms to 1h");
+    return CLI_OK;
+}
+
+static int set_wait(struct options *o, const char *text)
+{
+    if (config_parse_duration(text, &o->wait_ns))
+        return cli_usage("matrix", "--wait: '%s' is not a duration like 60s",
+                         text);
+    if (o->wait_ns < WAIT_NS_MIN || o->wait_ns > WAIT_NS_MAX)
+        return cli_usage("matrix", "--wait: from 1s to 1h");
+    return CLI_OK;
+}
+
+static int set_expect(struct options *o, const char *text)
+{
+    size_t len = strlen(text);
+
+    o->expect = text;
+    if (!len || text[0] == ',' || text[len - 1] == ',' || strstr(text, ",,"))
+        return cli_usage("matrix", "--expect: '%s' is no list like a,b,c",
+                         text);
     return CLI_OK;
 }
 
@@ -159,6 +188,10 @@ static int set_option(struct options *o, int option, const char *text)
         return CLI_OK;
     case 'W':
         return set_watch(o, text);
+    case 'u':
+        return set_wait(o, text);
+    case 'e':
+        return set_expect(o, text);
     }
     return cli_try_help("matrix");
 }
@@ -244,7 +277,7 @@ static int refresh(struct asking *a, int abort_fd, bool *is_ended,
                    struct errmsg *msg)
 {
     uint64_t timeout_ns =
-        a->o->watch_ns ? WATCH_TIMEOUT_NS : CLI_API_TIMEOUT_NS;
+        a->o->watch_ns || a->o->wait_ns ? WATCH_TIMEOUT_NS : CLI_API_TIMEOUT_NS;
 
     wr_reset(&a->incoming);
     wr_reset(&a->text);
@@ -279,6 +312,45 @@ static int show_once(struct asking *a)
     if (cli_write(STDOUT_FILENO, a->text.data, a->text.len))
         return cli_fail("matrix", "writing: %s", strerror(errno));
     return CLI_OK;
+}
+
+/* ---- once it is whole ---- */
+
+/* Ask, and look whether something is missing. Returns an exit code, with `why`
+ * set if it is not CLI_OK. */
+static int look_if_whole(struct asking *a, struct errmsg *why)
+{
+    bool is_ended = false;
+    int code = refresh(a, -1, &is_ended, why);
+    struct cli_matrix_view *view;
+
+    if (code != CLI_OK)
+        return code;
+    if (cli_matrix_parse((const char *)a->answer.data, a->answer.len,
+                         a->o->series, a->o->stat, &view, why))
+        return CLI_FAILED;
+    bool is_whole =
+        cli_matrix_is_whole(cli_matrix_table(view), a->o->expect, why);
+    cli_matrix_close(view);
+    return is_whole ? CLI_OK : CLI_FAILED;
+}
+
+static int show_once_whole(struct asking *a)
+{
+    const struct timespec pause = {.tv_sec = 1};
+    uint64_t began_ns = clock_now_ns();
+    struct errmsg why = {""};
+    int code;
+
+    while ((code = look_if_whole(a, &why)) == CLI_FAILED &&
+           clock_now_ns() - began_ns < a->o->wait_ns)
+        (void)nanosleep(&pause, NULL);
+    /* What there is, is shown in any case. */
+    if (cli_write(STDOUT_FILENO, a->text.data, a->text.len))
+        return cli_fail("matrix", "writing: %s", strerror(errno));
+    if (code != CLI_OK)
+        cli_fail("matrix", "not whole: %s", why.text);
+    return code;
 }
 
 /* ---- again and again ---- */
@@ -357,7 +429,9 @@ static int show(const struct options *o)
     wr_init_grow(&a.answer, CLI_API_BYTES_MAX);
     wr_init_grow(&a.incoming, CLI_API_BYTES_MAX);
     wr_init_grow(&a.text, TEXT_BYTES_MAX);
-    int code = o->watch_ns ? watch(&a) : show_once(&a);
+    int code = o->watch_ns  ? watch(&a)
+               : o->wait_ns ? show_once_whole(&a)
+                            : show_once(&a);
     wr_fini(&a.answer);
     wr_fini(&a.incoming);
     wr_fini(&a.text);
@@ -384,6 +458,8 @@ int cli_matrix(int argc, char **argv)
         {"window", required_argument, NULL, 'w'},
         {"at", required_argument, NULL, 't'},
         {"watch", optional_argument, NULL, 'W'},
+        {"wait", required_argument, NULL, 'u'},
+        {"expect", required_argument, NULL, 'e'},
         {"output", required_argument, NULL, 'o'},
         {"help", no_argument, NULL, 'h'},
         {0},
@@ -405,5 +481,9 @@ int cli_matrix(int argc, char **argv)
     if (o.at && o.watch_ns)
         return cli_usage("matrix", "--at: the past does not change, so there "
                                    "is nothing to --watch");
+    if (o.wait_ns && (o.at || o.watch_ns))
+        return cli_usage("matrix", "--wait: neither with --at nor --watch");
+    if (o.expect && !o.wait_ns)
+        return cli_usage("matrix", "--expect: only with --wait");
     return show(&o);
 }

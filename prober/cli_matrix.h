@@ -2,6 +2,7 @@
 #ifndef PROBER_CLI_MATRIX_H
 #define PROBER_CLI_MATRIX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "prober/cli_render.h"
@@ -27,6 +28,12 @@ cli_matrix_table(const struct cli_matrix_view *view);
 /* So much time has passed since the answer: the ages grow, and what was fresh
  * may be stale by now. */
 void cli_matrix_age(struct cli_matrix_view *view, double seconds);
+/* Whether nothing is left to wait for: whoever should report does, all cells
+ * are fresh but those of one that is alone with itself, and the names of the
+ * list `expected` (with commas between, or NULL) are rows and columns. If not
+ * `why` is set, fit for a terminal. Pure. */
+bool cli_matrix_is_whole(const struct render_matrix *t, const char *expected,
+                         struct errmsg *why);
 void cli_matrix_close(struct cli_matrix_view *view); /* NULL is allowed */
 
 #endif /* PROBER_CLI_MATRIX_H */

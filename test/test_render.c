@@ -949,6 +949,77 @@ static void survives_a_broken_answer(void **state)
     wr_fini(&w);
 }
 
+/* ---- whether a matrix is whole ---- */
+
+#define CELL(from, to, state) \
+    "{\"from\":\"" from "\",\"to\":\"" to "\",\"state\":\"" state "\"}"
+#define A_AND_B "{\"unit\":\"ns\",\"from\":[\"a\",\"b\"],\"to\":[\"a\",\"b\"],"
+/* Of a and b, with three of the pairs in the states given. */
+#define SQUARE(a_b, b_a, b_b)                               \
+    A_AND_B "\"cells\":[" CELL("a", "a", "fresh") "," CELL( \
+        "a", "b", a_b) "," CELL("b", "a", b_a) "," CELL("b", "b", b_b) "]}"
+#define SILENT(name) \
+    A_AND_B "\"cells\":[],\"origins\":{\"missing\":[\"" name "\"]}}"
+
+/* What the matrix lacks, "" if nothing. */
+static const char *lacks(const char *text, const char *expected)
+{
+    static struct errmsg why;
+    struct cli_matrix_view *view;
+
+    errmsg_set(&why, "%s", "");
+    check_i64(parse(text, SERIES_TOTAL, STAT_P50, &view, &why), 0);
+    errmsg_set(&why, "%s", "");
+    bool is_whole = cli_matrix_is_whole(cli_matrix_table(view), expected, &why);
+    check_true(is_whole == !*why.text);
+    cli_matrix_close(view);
+    return why.text;
+}
+
+static void a_matrix_is_whole_once_nothing_is_missing(void **state)
+{
+    (void)state;
+    static const char whole[] = SQUARE("fresh", "fresh", "fresh");
+
+    check_text(lacks(whole, NULL), "");
+    check_text(lacks(whole, "a,b"), "");
+    check_text(lacks(whole, "b"), "");
+    check_text(lacks(whole, "a,c,b"), "'c' is not there");
+    check_text(lacks(whole, "ab"), "'ab' is not there");
+    check_text(lacks(SQUARE("unknown", "fresh", "fresh"), NULL),
+               "'a' to 'b' is unknown");
+    check_text(lacks(SQUARE("fresh", "stale", "fresh"), NULL),
+               "'b' to 'a' is stale");
+    check_text(lacks(SQUARE("fresh", "draining", "fresh"), NULL),
+               "'b' to 'a' is draining");
+    check_text(lacks(SILENT("b-1"), NULL), "'b-1' does not report");
+    check_text(lacks(SILENT("\\u001b[1m"), NULL), "'?[1m' does not report");
+}
+
+static void who_is_alone_need_not_probe_itself(void **state)
+{
+    (void)state;
+
+    check_text(lacks(SQUARE("fresh", "fresh", "unknown"), NULL), "");
+    check_text(lacks(SQUARE("fresh", "fresh", "stale"), NULL),
+               "'b' to 'b' is stale");
+}
+
+static void a_matrix_of_nobody_is_not_whole(void **state)
+{
+    (void)state;
+    static const char nobody[] =
+        "{\"unit\":\"ns\",\"from\":[],\"to\":[],\"cells\":[]}";
+    static const char no_row[] =
+        "{\"unit\":\"ns\",\"from\":[\"a\"],\"to\":[\"a\",\"b\"],\"cells\":"
+        "[" CELL("a", "a", "fresh") "," CELL("a", "b", "fresh") "]}";
+
+    check_text(lacks(nobody, NULL), "nobody is there");
+    check_text(lacks(nobody, "a"), "'a' is not there");
+    check_text(lacks(no_row, NULL), "");
+    check_text(lacks(no_row, "a,b"), "'b' is not there");
+}
+
 static void finds_the_message_of_an_error(void **state)
 {
     (void)state;
@@ -1245,6 +1316,9 @@ int main(void)
         cmocka_unit_test(names_the_first_name_that_repeats_another),
         cmocka_unit_test(refuses_a_cell_towards_nowhere),
         cmocka_unit_test(survives_a_broken_answer),
+        cmocka_unit_test(a_matrix_is_whole_once_nothing_is_missing),
+        cmocka_unit_test(who_is_alone_need_not_probe_itself),
+        cmocka_unit_test(a_matrix_of_nobody_is_not_whole),
         cmocka_unit_test(finds_the_message_of_an_error),
         cmocka_unit_test(complaints_about_json_are_plain),
         cmocka_unit_test(members_are_a_table_with_this_node_first),

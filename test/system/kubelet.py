@@ -218,6 +218,16 @@ class Cluster:
         aliases = ",".join(f"alias={s}" for s in services)
         self.podman("kube", "play", "--network", f"{NETWORK}:{aliases}", path)
 
+    def run(self, pod, *more, ok=(0,)):
+        """What the only container of a Pod says, with more arguments."""
+        assert not restricted.violations(pod["spec"])
+        container, = pod["spec"]["containers"]
+        return self.podman("run", "--rm", "--read-only", "--cap-drop", "all",
+                           "--user", pod["spec"]["securityContext"]
+                           ["runAsUser"], "--network", NETWORK,
+                           container["image"], *container["args"], *more,
+                           ok=ok)
+
     def empty(self, name):
         """An emptyDir as Kubernetes makes them: of root and the pod's group,
         writable by all. podman's would be of the user alone."""

@@ -69,14 +69,28 @@ def a_pod_is_probed_from(mesh, names, zones):
     assert last["failed"] == 0 and last["ok"] >= len(zones), last
 
 
+def helm_test_says_whether_a_zone_is_missing(mesh, made):
+    pod, = helm.of_kind("Pod", made)
+    shown = mesh.run(pod)
+    assert "3 of 3 nodes reporting" in shown, shown
+    try:
+        mesh.run(pod, "--expect=a,b,c,d", "--wait=1s")
+    except RuntimeError as error:
+        assert "'d' is not there" in str(error), error
+    else:
+        raise AssertionError("a zone that is not there was not missed")
+
+
 # ---- claims ------------------------------------------------------------
 
 def three_zones_of_one_release_find_each_other():
     with cluster() as mesh:
-        # The name of the headless Service leads to all of its pods.
-        names = mesh.play(rendered("mesh", ZONE_VALUES),
-                          [f"mesh-prober-mesh.{DOMAIN}"])
+        made = rendered("mesh", ZONE_VALUES)
+        # The names of the Services lead to all of its pods.
+        names = mesh.play(made, [f"mesh-prober-mesh.{DOMAIN}",
+                                 f"mesh-prober.{DOMAIN}"])
         assert len(names) == 3, names
+        helm_test_says_whether_a_zone_is_missing(mesh, made)
         # One pod a zone has nobody to probe in it.
         want = {(a, b) for a in ZONES for b in ZONES if a != b}
         for name in names:

@@ -242,6 +242,10 @@ WRONG = [
     ["matrix", "-o", "x"], ["matrix", "--watch", "x"],
     ["matrix", "--watch=1ms"], ["matrix", "--at", "noon"],
     ["matrix", "--at", "2026-01-01T00:00:00Z", "--watch"],
+    ["matrix", "--wait", "x"], ["matrix", "--wait", "100ms"],
+    ["matrix", "--wait", "2h"], ["matrix", "--wait", "1s", "--watch"],
+    ["matrix", "--expect", "a"], ["matrix", "--wait", "1s", "--expect", ""],
+    ["matrix", "--wait", "1s", "--expect", "a,,b"],
     ["members", "extra"], ["members", "--bogus"], ["members", "--api", "x"],
     ["members", "--api", "https://x/"], ["members", "-o", "x"],
 ]

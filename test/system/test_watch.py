@@ -254,6 +254,41 @@ def ctrl_z_gives_the_terminal_back():
         assert t.end() == 0 and t.text.endswith(LEAVE)
 
 
+def wait(api, *options):
+    """(exit code, what it showed, what it complained of, seconds)."""
+    began = time.monotonic()
+    done = subprocess.run([PROBER, "matrix", "--api", api.url, *options],
+                          check=False, capture_output=True, text=True,
+                          env=CLEAN, timeout=30)
+    return (done.returncode, done.stdout, done.stderr,
+            time.monotonic() - began)
+
+
+def waiting_ends_as_soon_as_nothing_is_missing():
+    with Api() as api:
+        api.answer["cells"][1]["state"] = "unknown"
+
+        def mend():
+            until(lambda: len(api.paths) >= 2, 10, "asked twice")
+            api.answer = answer()
+        threading.Thread(target=mend, daemon=True).start()
+        code, shown, complaint, took = wait(api, "--wait", "1m", "--expect",
+                                            "a,b")
+        assert (code, complaint) == (0, "") and took < 20, (code, complaint)
+        assert "1.00 ms" in shown and "?" not in shown, shown
+
+
+def waiting_in_vain_says_what_is_missing():
+    with Api() as api:
+        code, shown, complaint, took = wait(api, "--wait", "2s", "--expect",
+                                            "a,c")
+        assert code == 1 and 2 <= took < 10, (code, took)
+        assert "'c' is not there" in complaint and "1.00 ms" in shown
+        assert 2 <= len(api.paths) <= 4, api.paths
+    code, shown, complaint, _ = wait(api, "--wait", "1s")  # nobody is there
+    assert code == 1 and not shown and "not whole" in complaint, complaint
+
+
 if __name__ == "__main__":
     tap.run([
         it_asks_for_what_was_wanted,
@@ -265,4 +300,6 @@ if __name__ == "__main__":
         a_node_that_never_was_is_said_too,
         a_resize_redraws_at_once,
         ctrl_z_gives_the_terminal_back,
+        waiting_ends_as_soon_as_nothing_is_missing,
+        waiting_in_vain_says_what_is_missing,
     ])
