@@ -2,6 +2,8 @@
 """The demo shows what it promises, and so the whole daemon works: six nodes
 resolve, dial and answer each other over TLS, and say how far it is."""
 import contextlib
+import copy
+import json
 import os
 import pathlib
 import re
@@ -83,8 +85,66 @@ def every_node_shows_the_same_matrix():
                 return done.stdout
             return ask
         assert demo.ZONES == same_matrix.ZONES
-        same_matrix.see({name: asker(node) for name, node in
-                         demo.all_nodes(False).items()})
+        askers = {name: asker(node) for name, node in
+                  demo.all_nodes(False).items()}
+        same_matrix.see(askers)
+        zones, nodes = (json.loads(askers["a-1"](
+            "--protocol", "grpc", "--level", level))
+                        for level in ("zone", "node"))
+    what_is_less_than_whole_is_told_from_it(zones, nodes)
+
+
+def what_is_less_than_whole_is_told_from_it(whole, nodes):
+    """The measure that the chart and the package are held to as well."""
+    def wrong(answer, level="zone"):
+        return list(same_matrix.wrong_in(answer, level, "grpc", "cold"))
+    assert not wrong(whole), wrong(whole)
+    nodes["cells"][0]["attempts"] = 1  # to itself
+    assert wrong(nodes, "node") and len(wrong(nodes, "node")) == 1, nodes
+    for number, spoil in enumerate(SPOILS):
+        less = copy.deepcopy(whole)
+        spoil(less, less["cells"][5])
+        assert wrong(less), number
+
+
+def last_first(fields):
+    """The same fields in another order."""
+    name = list(fields)[0]
+    fields[name] = fields.pop(name)
+
+
+# Of an answer and a cell in it.
+SPOILS = [
+    lambda answer, cell: last_first(answer),
+    lambda answer, cell: last_first(cell),
+    lambda answer, cell: last_first(cell["phases"]),
+    lambda answer, cell: last_first(cell["phases"]["tls"]),
+    lambda answer, cell: last_first(answer["origins"]),
+    lambda answer, cell: last_first(answer["covers"]),
+    lambda answer, cell: answer.update(covers=None),
+    lambda answer, cell: answer.update(more=1),
+    lambda answer, cell: answer.update(mode="warm"),
+    lambda answer, cell: answer.update(dropped_cells=1),
+    lambda answer, cell: answer["cells"].pop(),
+    lambda answer, cell: answer["cells"].append(cell),
+    lambda answer, cell: answer["cells"].reverse(),
+    lambda answer, cell: answer["to"].reverse(),
+    lambda answer, cell: (answer["from"].append("d"),
+                          answer["to"].append("d")),
+    lambda answer, cell: answer["origins"].update(reporting=5),
+    lambda answer, cell: answer["origins"].update(missing=["b-1"]),
+    lambda answer, cell: answer["origins"].update(expected=7, reporting=7),
+    lambda answer, cell: cell.update(state="stale"),
+    lambda answer, cell: cell.update(nodes=1),
+    lambda answer, cell: cell.update(failed=1),
+    lambda answer, cell: cell.update(ok=0),
+    lambda answer, cell: cell["outcomes"].update(timeout=1),
+    lambda answer, cell: cell.update(attempts=cell["attempts"] + 1),
+    lambda answer, cell: cell["phases"].pop("tls"),
+    lambda answer, cell: cell["phases"].update(more={}),
+    lambda answer, cell: cell["phases"]["connect"].update(p50=10 ** 12),
+    lambda answer, cell: cell["phases"]["total"].update(count=1),
+]
 
 
 def loopback_is_near_in_every_direction():
