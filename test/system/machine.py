@@ -8,11 +8,9 @@ It has no network but its loopback. The image is bootstrapped once for a list
 of packages and stays in the cache (pods.py). Needs root."""
 import hashlib
 import pathlib
-import shutil
 import subprocess
 import time
 
-import netbed
 import pods
 
 ALWAYS = ("dbus", "man-db", "systemd", "systemd-sysv")
@@ -35,17 +33,7 @@ def image(packages):
     if pods.podman("images", "--quiet", name):
         return name
     pods.say("bootstrapping a machine")
-    tree = pods.CACHE / "containers/machine"
-    shutil.rmtree(tree, ignore_errors=True)
-    netbed.run("debootstrap", "--variant=minbase",
-               "--include=" + ",".join(packages), suite(), tree, pods.mirror())
-    archive = tree.with_suffix(".tar")
-    subprocess.run(["tar", "-C", tree, "--exclude=./dev/*",
-                    "--exclude=./var/cache/apt", "--exclude=./var/lib/apt",
-                    "-cf", archive, "."], check=True)
-    shutil.rmtree(tree)
-    pods.podman("import", archive, name)
-    archive.unlink()
+    pods.bootstrap(name, suite(), packages)
     return name
 
 

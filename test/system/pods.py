@@ -59,6 +59,7 @@ exec >/dev/null 2>&1
 for id in $("$@" network ls --quiet); do
     "$@" network rm --force --time 1 "$id"
 done
+umount root/overlay # which podman leaves mounted on itself
 """
 
 
@@ -173,30 +174,39 @@ def mirror():
     return found[0]
 
 
-def base():
-    """See that the base image is there: a minimal Debian."""
-    if podman("images", "--quiet", BASE):
-        return
-    say("bootstrapping the base image")
-    tree = CACHE / "containers/base"
-    # What an earlier try may have left; nothing is ever mounted there.
+def bootstrap(name, suite, packages=(), adapt=lambda tree: None):
+    """Make the image `name`: a minimal Debian with `packages`, after `adapt`
+    has been at its tree. Skips where there is no mirror."""
+    tree = CACHE / "containers/tree"
+    # What an earlier try may have left. The one that is mounted there in the
+    # meantime, proc, is in a mount namespace that has ended with that try.
     shutil.rmtree(tree, ignore_errors=True)
-    done = subprocess.run(["debootstrap", "--variant=minbase", "bookworm",
-                           str(tree), mirror()], check=False, text=True,
-                          capture_output=True)
+    done = subprocess.run(
+        ["unshare", "--mount", "debootstrap", "--variant=minbase",
+         *(["--include=" + ",".join(packages)] if packages else []), suite,
+         str(tree), mirror()], check=False, text=True, capture_output=True)
     if done.returncode:
         why = " ".join((done.stdout + done.stderr).split())
         raise tap.Skip(f"debootstrap: {why[-300:]}")
-    # What this machine needs to reach the mirror, the image needs too.
-    for path in pathlib.Path("/etc/apt/apt.conf.d").glob("*proxy*"):
-        shutil.copy(path, tree / "etc/apt/apt.conf.d")
+    adapt(tree)
     archive = tree.with_suffix(".tar")
-    subprocess.run(["tar", "-C", tree, "--exclude=./dev/*", "--exclude="
-                    "./var/cache/apt/archives/*.deb", "-cf", archive, "."],
-                   check=True)
-    podman("import", archive, BASE)
+    subprocess.run(["tar", "-C", tree, "--exclude=./dev/*",
+                    "--exclude=./var/cache/apt/archives/*.deb", "-cf", archive,
+                    "."], check=True)
+    podman("import", archive, name)
     archive.unlink()
     shutil.rmtree(tree)
+
+
+def base():
+    """See that the base image is there: a minimal Debian."""
+    def reach_the_mirror(tree):
+        # What this machine needs for that, the image needs too.
+        for path in pathlib.Path("/etc/apt/apt.conf.d").glob("*proxy*"):
+            shutil.copy(path, tree / "etc/apt/apt.conf.d")
+    if not podman("images", "--quiet", BASE):
+        say("bootstrapping the base image")
+        bootstrap(BASE, "bookworm", adapt=reach_the_mirror)
 
 
 def image():
