@@ -211,12 +211,22 @@ static bool is_gossip_on(const struct config_node *root,
            has_variable("gossip", getenv_fn);
 }
 
+/* Is anything said of the socket or where it is? Then it is to be there. */
 static bool is_control_set(const struct config_node *root,
                            char *(*getenv_fn)(const char *))
 {
-    const char *value = getenv_fn("PROBER_CONTROL_LISTEN");
-    return (value && value[0]) ||
-           config_yaml_find(config_yaml_find(root, "control"), "listen");
+    static const char *const keys[] = {"listen", "socket_mode", "socket_group"};
+    const struct config_node *section = config_yaml_find(root, "control");
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        char path[CONFIG_KEY_SIZE];
+        char name[CONFIG_KEY_SIZE + 8];
+        snprintf(path, sizeof(path), "control.%s", keys[i]);
+        config_bind_variable(path, name, sizeof(name));
+        const char *value = getenv_fn(name);
+        if ((value && value[0]) || config_yaml_find(section, keys[i]))
+            return true;
+    }
+    return false;
 }
 
 static bool is_allowed(const struct config *c, const struct addr *a)

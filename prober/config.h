@@ -135,8 +135,8 @@ struct config {
         uint32_t connections_max; /* default 128 */
     } api;
     struct {
-        /* The file says where: then not being able to listen is an error of
-         * start-up; with the default path it is a warning. */
+        /* The file says where, or something of the socket: then not being
+         * able to listen is an error of start-up, else a warning. */
         bool is_set;
         char listen[CONFIG_PATH_MAX]; /* "unix:/path", "ip:port", or "off" */
         uint32_t socket_mode;         /* 0600 (default) or 0660 */

@@ -1146,6 +1146,37 @@ static void reads_all_of_control(void **state)
     config_free(c);
 }
 
+static char *group_variable(const char *name)
+{
+    static char group[] = "ops";
+    return strcmp(name, "PROBER_CONTROL_SOCKET_GROUP") ? NULL : group;
+}
+
+/* Who says who may connect has asked for a socket as well. */
+static void the_socket_is_asked_for_by_what_is_said_of_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        char *(*getenv_fn)(const char *);
+        bool is_set;
+    } cases[] = {
+        {NODE, no_variable, false},
+        {NODE "control: {requests_max: 5}\n", no_variable, false},
+        {NODE "control: {listen: \"unix:/run/prober/control.sock\"}\n",
+         no_variable, true},
+        {NODE "control: {socket_mode: 0660}\n", no_variable, true},
+        {NODE "control: {socket_mode: 0660, socket_group: ops}\n", no_variable,
+         true},
+        {NODE "control: {socket_mode: 0660}\n", group_variable, true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct config *c = load_with(cases[i].getenv_fn, cases[i].text);
+        check_true(c->control.is_set == cases[i].is_set);
+        config_free(c);
+    }
+}
+
 static void control_has_safe_defaults(void **state)
 {
     (void)state;
@@ -1470,6 +1501,7 @@ int main(void)
         cmocka_unit_test(the_packaged_file_is_the_defaults),
         cmocka_unit_test(every_key_is_documented_with_its_variable),
         cmocka_unit_test(reads_all_of_control),
+        cmocka_unit_test(the_socket_is_asked_for_by_what_is_said_of_it),
         cmocka_unit_test(control_has_safe_defaults),
         cmocka_unit_test(listens_only_where_it_is_safe),
         cmocka_unit_test(says_why_control_may_not_listen_there),

@@ -336,6 +336,17 @@ control: {{listen: "unix:{bed.path}/open/c.sock"}}
         assert done.returncode == 1, done
         assert "start_failed" in done.stderr and "control" in done.stderr
         assert not nodes.has_findings(done.stderr)
+        # With the default path, too, if anything is said of the socket.
+        config = bed.file("b.yaml", f"""\
+node: {{name: a, zone: a}}
+probe: {{listen: "{where}:7443"}}
+api: {{listen: "{where}:7070"}}
+control: {{socket_mode: 0660, socket_group: no-such-group}}
+""")
+        done = subprocess.run([netbed.PROBER, "run", "--config", config],
+                              capture_output=True, text=True, timeout=20,
+                              check=False)
+        assert done.returncode == 1 and "start_failed" in done.stderr, done
 
 
 tap.run([
