@@ -23,8 +23,8 @@
 #define HTTPD_SEGMENTS_MAX 8     /* of the path */
 #define HTTPD_ACCEPT_SIZE  1024  /* of all Accept fields together */
 
-#define HTTPD_GROUPS_MAX 64 /* of a peer on a unix socket */
-#define HTTPD_NAMES_MAX  8  /* of a client certificate */
+#define HTTPD_GROUPS_MAX 256 /* of a peer on a unix socket */
+#define HTTPD_NAMES_MAX  8   /* of a client certificate */
 #define HTTPD_NAME_SIZE  129
 
 struct httpd_param {

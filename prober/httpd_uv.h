@@ -13,7 +13,7 @@
  * silent and slow clients cannot lock others out; 503 only when all are being
  * answered. Out of descriptors, accepting pauses instead of spinning.
  *
- * Memory of a connection: 2 KiB here (the peer's names and groups are most of
+ * Memory of a connection: 3 KiB here (the peer's names and groups are most of
  * it), beside that of its wire and its session, as their headers say; the
  * kernel keeps 256 KiB of output at most, whatever the reader does. Main loop
  * only.

@@ -261,6 +261,24 @@ def the_kernel_says_who_is_on_the_socket():
         port.node.end()
 
 
+def one_of_two_hundred_groups_is_enough():
+    """As many as directories of large companies hand out."""
+    if os.geteuid() != 0:
+        raise tap.Skip("needs root, to be somebody else")
+    with Bed() as bed:
+        os.chmod(bed.path, 0o755)
+        port = on_unix(bed, "socket_mode: 0660\nsocket_group: '3199'\n"
+                            "users: [{{group: '3199', role: viewer}}]")
+        for groups, code in (range(3000, 3200), 0), (range(3000, 3199), 1):
+            done = subprocess.run(
+                ["setpriv", f"--reuid={OTHER_UID}", f"--regid={OTHER_UID}",
+                 "--groups", ",".join(map(str, groups)), netbed.PROBER,
+                 "status", "--control", f"unix:{bed.path}/c.sock"],
+                capture_output=True, text=True, timeout=20, check=False)
+            assert done.returncode == code, done
+        port.node.end()
+
+
 def without_an_audit_log_only_one_off_probing_stops():
     with Bed() as bed:
         port = on_unix(bed, "audit_file: {path}/full")
@@ -353,7 +371,8 @@ tap.run([
     (a_probe_is_streamed_and_audited, one_offs_are_in_no_matrix,
      a_probe_is_cancelled, what_is_not_allowed_is_denied_in_the_same_words),
     (tcp_in_the_clear_takes_tokens, tcp_with_tls_takes_tokens_and_certificates,
-     the_kernel_says_who_is_on_the_socket),
+     the_kernel_says_who_is_on_the_socket,
+     one_of_two_hundred_groups_is_enough),
     (without_an_audit_log_only_one_off_probing_stops, status_reload_and_drain,
      a_port_that_cannot_be_opened_is_an_error_where_it_was_asked_for),
 ])
