@@ -339,6 +339,8 @@ def check_drain(node):
     assert node.control("POST", "/v1/drain", "admin").status == 202
     assert node.api("/readyz").code() == "not_ready"
     assert node.probe(target="self-a").code() == "draining"
+    reply = node.control("POST", "/v1/reload", "admin")
+    assert (reply.status, reply.code()) == (503, "draining")
     assert node.control("GET", "/v1/status", "viewer").json()["draining"]
     assert node.node.process.popen.wait(15) == 0
     assert not nodes.has_findings(node.node.process.text())
