@@ -227,6 +227,7 @@ CONTROL_PORTS = [
      {"listen": "127.0.0.1:7071", "tokens_file": "/x"}),
     ("{listen: 'unix:/run/prober/x'}",
      {"listen": "unix:/run/prober/x", "insecure": True}),
+    ("null", None),  # all as the program has it
     ("{insecure: false}",
      {"listen": "unix:/run/prober/control.sock", "insecure": False}),
 ]

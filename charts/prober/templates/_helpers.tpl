@@ -86,14 +86,16 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $_ := set $config "tls" (dict "certificate" "/etc/prober/tls/tls.crt" "key" "/etc/prober/tls/tls.key" "ca" "/etc/prober/tls/ca.crt") -}}
 {{- end -}}
 {{- if .Values.targets -}}{{- $_ := set $config "targets" .Values.targets -}}{{- end -}}
-{{- $config = mergeOverwrite $config (deepCopy .Values.extraConfig) -}}
+{{- $config = mergeOverwrite $config (deepCopy (default dict .Values.extraConfig)) -}}
 {{- $control = $config.control -}}
+{{- if kindIs "map" $control -}}
 {{- /* What YAML makes of off without quotes. */ -}}
 {{- if eq (toString $control.listen) "false" -}}{{- $_ := set $control "listen" "off" -}}{{- end -}}
 {{- /* An emptyDir may be written by every user; only this pod's is there.
 Anywhere else the word would mean without TLS. */ -}}
-{{- if and (hasPrefix "unix:/run/prober/" $control.listen) (not (hasKey $control "insecure")) -}}
+{{- if and (hasPrefix "unix:/run/prober/" (toString $control.listen)) (not (hasKey $control "insecure")) -}}
 {{- $_ := set $control "insecure" true -}}
+{{- end -}}
 {{- end -}}
 {{- toYaml $config -}}
 {{- end -}}
