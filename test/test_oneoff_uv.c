@@ -342,8 +342,9 @@ static void an_address_has_one_rate_however_it_is_written(void **state)
         samples += w.asked[i].samples;
     check_u64(samples, 1);
     (void)ask("http://198.51.100.2/", 1, 20); /* another one */
+    (void)ask("http://198.51.100.1:443/", 1, 20);
     run(5);
-    check_u64(w.newest->n, 1);
+    check_u64(w.newest->n, 2);
 }
 
 static void names_of_an_address_share_its_rate(void **state)
