@@ -14,6 +14,9 @@
 #define NOBODY    UINT32_MAX
 #define HEAD_MAX  64 /* bytes of a PART before the part, at most */
 #define STEP_END  HISTORY_TIERS
+/* Windows before a node came, in which its history has a seam: from where no
+ * part could be taken then, to where frames begin. */
+#define SEAM (HISTORY_WINDOWS + 12)
 
 enum kind { KIND_ASK = 1, KIND_PART };
 enum flag { FLAG_LAST = 1, FLAG_FETCHING = 2 };
@@ -40,6 +43,10 @@ struct backfill {
     unsigned parts_here;      /* since it began, or began again */
     bool was_repeated;        /* since a peer was fetching, too */
     bool was_given_up;        /* the last one */
+    uint64_t came;            /* window in which this node came among members */
+    uint64_t begun_ns;
+    uint64_t seam_ns; /* when to ask for the seam, 0: not */
+    bool is_seam;     /* that is what is walked through now */
 
     /* serving */
     struct asker askers[BACKFILL_ASKERS_MAX];
@@ -59,6 +66,8 @@ const struct backfill_timing backfill_timing_default = {
     .asker_ns = 10 * NS_PER_S,
     .backoff_ns = 2 * NS_PER_S,
     .again_ns = 600 * NS_PER_S,
+    /* A slot of ten minutes around it, and the windows that are no part's. */
+    .seam_ns = 1050 * NS_PER_S,
 };
 
 const struct backfill_limits backfill_limits_default = {
@@ -205,30 +214,64 @@ static void wait_until(struct backfill *b, uint64_t at_ns)
     b->next_ns = at_ns;
 }
 
+/* Is there nothing left that this walk is for? */
+static bool is_behind_seam(const struct backfill *b, struct history_cursor *c)
+{
+    uint64_t first = b->came > SEAM ? b->came - SEAM : 0;
+    return b->is_seam && !history_narrow(c, first, b->came);
+}
+
 static void begin_again(struct backfill *b)
 {
     b->cursor = (struct history_cursor){.step = 0};
     b->parts_here = 0;
+    (void)is_behind_seam(b, &b->cursor);
+}
+
+static void begin_seam(struct backfill *b, uint64_t now_ns)
+{
+    b->is_seam = true;
+    b->seam_ns = 0;
+    begin_again(b);
+    b->failures = b->parts = 0;
+    b->was_repeated = false;
+    b->member = NOBODY;
+    b->nonce = 0;
+    wait_until(b, now_ns + rng_below(&b->rng, b->config.timing.settle_ns) + 1);
 }
 
 static void begin_walk(struct backfill *b, uint64_t now_ns)
 {
     uint64_t start_ns = now_ns + b->config.timing.settle_ns +
                         rng_below(&b->rng, b->config.timing.settle_ns + 1);
+    b->is_seam = false;
+    b->seam_ns = 0;
     begin_again(b);
     b->failures = b->parts = 0;
     b->was_repeated = b->was_given_up = false;
     b->member = NOBODY;
     b->nonce = 0;
     b->stats.walks++;
-    wait_until(b, start_ns > b->again_ns ? start_ns : b->again_ns);
+    b->begun_ns = start_ns > b->again_ns ? start_ns : b->again_ns;
+    wait_until(b, b->begun_ns);
 }
 
 static void end_walk(struct backfill *b, uint64_t now_ns)
 {
     b->state = BACKFILL_DONE;
     b->next_ns = now_ns + b->config.timing.look_ns;
-    b->again_ns = now_ns + b->config.timing.again_ns;
+    if (!b->is_seam)
+        b->again_ns = now_ns + b->config.timing.again_ns;
+    b->is_seam = false;
+}
+
+static void complete_walk(struct backfill *b, uint64_t now_ns)
+{
+    if (!b->is_seam) {
+        b->stats.completed++;
+        b->seam_ns = b->begun_ns + b->config.timing.seam_ns;
+    }
+    end_walk(b, now_ns);
 }
 
 /* Go on with another member, if there was not enough of that. */
@@ -236,7 +279,7 @@ static void fail(struct backfill *b, uint64_t now_ns)
 {
     b->nonce = 0;
     if (++b->failures >= b->config.limits.tries) {
-        b->was_given_up = true;
+        b->was_given_up = !b->is_seam;
         end_walk(b, now_ns);
         return;
     }
@@ -273,8 +316,7 @@ static void go_on(struct backfill *b, uint64_t now_ns, uint8_t flags)
         wait_until(b, now_ns + b->config.timing.gap_ns);
     } else if (b->parts_here > 0 &&
                (!(flags & FLAG_FETCHING) || b->was_repeated)) {
-        b->stats.completed++;
-        end_walk(b, now_ns);
+        complete_walk(b, now_ns);
     } else {
         /* Once: two that are fetching from each other would do so for long. */
         b->was_repeated = b->was_repeated || b->parts_here > 0;
@@ -313,6 +355,8 @@ static void on_part(struct backfill *b, uint64_t now_ns,
         b->stats.parts_in++;
         b->stats.bytes_in += len;
     }
+    if (is_behind_seam(b, &next))
+        flags |= FLAG_LAST;
     b->cursor = next;
     go_on(b, now_ns, flags);
 }
@@ -353,7 +397,8 @@ static void serve(struct backfill *b, uint64_t now_ns, uint32_t member,
     if (rc < 0)
         return; /* without memory: the other one will ask again */
     bool is_fetching =
-        b->state == BACKFILL_WAITING || b->state == BACKFILL_ASKED;
+        (b->state == BACKFILL_WAITING || b->state == BACKFILL_ASKED) &&
+        !b->is_seam;
     if (rc == 0)
         *c = (struct history_cursor){.step = STEP_END};
     put_head(&b->out, KIND_PART, nonce, c);
@@ -425,11 +470,13 @@ void backfill_on_timer(struct backfill *b, uint64_t now_ns)
     if (pick_partner(b, NOBODY) == NOBODY) {
         b->state = BACKFILL_ALONE;
         b->nonce = 0;
+        b->is_seam = false;
         b->next_ns = now_ns + b->config.timing.look_ns;
         return;
     }
     switch (b->state) {
     case BACKFILL_ALONE:
+        b->came = history_now(b->config.history);
         begin_walk(b, now_ns);
         break;
     case BACKFILL_WAITING:
@@ -443,6 +490,8 @@ void backfill_on_timer(struct backfill *b, uint64_t now_ns)
         b->next_ns = now_ns + b->config.timing.look_ns;
         if (b->was_given_up && now_ns >= b->again_ns)
             begin_walk(b, now_ns);
+        else if (b->seam_ns && now_ns >= b->seam_ns)
+            begin_seam(b, now_ns);
         break;
     }
 }

@@ -9,6 +9,10 @@
  * A walk that ends at a peer that has nothing begins again at another; once
  * also if the peer was itself still fetching.
  *
+ * Frames and parts do not meet: what is older than frames and too young to be
+ * taken from others when the walk begins would be missing for ever. So when it
+ * is old enough, the slots about that time are asked for once more.
+ *
  *     backfill_on_X(b, now_ns, ...);              any of them, then
  *     while (backfill_next(b, &e)) mesh_send(e.member, e.data, by stream);
  *     arm a timer for backfill_deadline(b).
@@ -58,6 +62,7 @@ struct backfill_timing {
     uint64_t asker_ns;   /* 10 s: so long one that is silent is one */
     uint64_t backoff_ns; /* 2 s: after the first failure, then doubled */
     uint64_t again_ns;   /* 10 min: between walks */
+    uint64_t seam_ns;    /* 17.5 min: until all of the seam is old enough */
 };
 extern const struct backfill_timing backfill_timing_default;
 

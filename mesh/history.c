@@ -207,6 +207,11 @@ void history_tick(struct history *h, uint64_t now_unix_s)
     trim(h);
 }
 
+uint64_t history_now(const struct history *h)
+{
+    return h->now;
+}
+
 void history_close(struct history *h)
 {
     if (!h)

@@ -82,6 +82,9 @@ void history_limit(struct history *h, size_t bytes_max);
 /* Say what time it is: old slots go, and new ones become due to be made. */
 void history_tick(struct history *h, uint64_t now_unix_s);
 
+/* The window of the last tick; 0: none yet. */
+uint64_t history_now(const struct history *h);
+
 /* Take a copy of a frame that frames_add() took, to be folded by
  * history_work(); if too many wait, some are folded right now. ERR_NOMEM: it
  * is lost, and counted. */
@@ -186,6 +189,10 @@ struct history_cursor {
  * missed, or come twice. */
 int history_next_part(const struct history *h, struct history_cursor *c,
                       size_t bytes, struct wr *w);
+
+/* Keep a walk to what is about the windows first..last: what lies outside is
+ * passed over. False: nothing is left. */
+bool history_narrow(struct history_cursor *c, uint64_t first, uint64_t last);
 
 /* Merge a part, from anybody. Checked as a whole before anything is taken;
  * records that are new to us in kind, or of a time that we measure ourselves,

@@ -128,6 +128,19 @@ int history_next_part(const struct history *h, struct history_cursor *c,
     return 0;
 }
 
+bool history_narrow(struct history_cursor *c, uint64_t first, uint64_t last)
+{
+    for (; c->step < STEPS; *c = (struct history_cursor){.step = c->step + 1}) {
+        uint64_t newest = history_align(order[c->step], last);
+        if (!c->is_begun || c->start > newest)
+            *c = (struct history_cursor){
+                .step = c->step, .start = newest, .is_begun = true};
+        if (c->start + history_span(order[c->step]) > first)
+            return true;
+    }
+    return false;
+}
+
 /* --- reading ------------------------------------------------------------ */
 
 struct taken {

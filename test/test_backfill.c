@@ -294,11 +294,48 @@ static void a_fresh_node_fetches_what_its_peers_remember(void **state)
     world_close(w);
 }
 
+/* So many windows go by, in which all measure. */
+static void run_windows(struct world *w, unsigned n)
+{
+    for (; n > 0; n--) {
+        run(w, FRAME_WINDOW_S * SEC);
+        w->window++;
+        for (unsigned i = 0; i < NODES; i++) {
+            post(w->nodes[i].history, w->window - 1);
+            tick(w->nodes[i].history, w->window);
+        }
+    }
+}
+
+/* Frames reach back five minutes, and what is younger than six is no part's:
+ * what lies between is fetched when it is old enough. */
+static void nothing_is_missing_where_frames_begin(void **state)
+{
+    (void)state;
+    for (unsigned more = 0; more < 60; more += 7) {
+        struct world *w = world_open(600 + more);
+        struct history *new = w->nodes[0].history;
+        uint64_t joined = w->window;
+        for (uint64_t at = joined - 30; at < joined; at++)
+            post(new, at);
+        tick(new, w->window);
+        run_windows(w, 150);
+        const struct history *old = w->nodes[2].history;
+        for (uint64_t at = joined - 120; at < joined + 60; at += 6)
+            check_u64(attempts(new, at, at + 5), attempts(old, at, at + 5));
+        uint64_t first = W0 + 480; /* in tens */
+        check_u64(attempts(new, first, first + 239),
+                  attempts(old, first, first + 239));
+        check_u64(stats(w, 0).walks, 1);
+        world_close(w);
+    }
+}
+
 static void it_asks_nobody_when_it_is_done(void **state)
 {
     (void)state;
     struct world *w = world_open(120);
-    run(w, 120 * SEC);
+    run(w, 1200 * SEC);
     unsigned asks = w->asks;
     run(w, 3600 * SEC);
     check_u64(w->asks, asks);
@@ -444,6 +481,33 @@ static void put_ask(struct wr *w, unsigned i, uint64_t nonce)
     wr_be64(w, 0);
     wr_u8(w, (uint8_t)strlen(name));
     wr_text(w, name);
+}
+
+/* The seam is nothing that others would have to ask somebody else for. */
+static void who_asks_for_the_seam_is_not_fetching(void **state)
+{
+    (void)state;
+    struct world *w = world_open(600);
+    struct backfill *b = w->nodes[0].backfill;
+    struct backfill_effect e;
+    uint8_t bytes[64];
+    struct wr ask;
+    run_windows(w, 100);
+    while (stats(w, 0).state == BACKFILL_DONE)
+        run(w, SEC / 2);
+    check_u64(stats(w, 0).completed, 1);
+    wr_init_fixed(&ask, bytes, sizeof(bytes));
+    wr_be24(&ask, 0xa10101);
+    wr_be64(&ask, 7);
+    wr_be16(&ask, 0);
+    wr_be64(&ask, 0);
+    wr_u8(&ask, 5);
+    wr_text(&ask, "node1");
+    backfill_on_message(b, w->now_ns, &w->nodes[1].addr,
+                        span_of(ask.data, ask.len));
+    check_true(backfill_next(b, &e));
+    check_u64(e.data.data[3 + 8 + 10], 0); /* flags */
+    world_close(w);
 }
 
 /* Does node 1 answer? The answer's bytes, or 0. */
@@ -803,6 +867,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fresh_node_fetches_what_its_peers_remember),
+        cmocka_unit_test(nothing_is_missing_where_frames_begin),
+        cmocka_unit_test(who_asks_for_the_seam_is_not_fetching),
         cmocka_unit_test(it_asks_nobody_when_it_is_done),
         cmocka_unit_test(who_was_alone_asks_again_but_not_at_once),
         cmocka_unit_test(nobody_of_ours_nobody_asked),
