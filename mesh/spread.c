@@ -9,14 +9,15 @@
 #include "mesh/spread_private.h"
 #include "proto/base/err.h"
 
-#define NS_PER_MS      UINT64_C(1000000)
-#define NS_PER_S       UINT64_C(1000000000)
-#define OWN_DELAY_NS   (20 * NS_PER_MS) /* at most, until a first round */
-#define WANT_HOLD_NS   (5 * NS_PER_S)
-#define ORIGIN_KEEP_NS (600 * NS_PER_S) /* twice as long as frames are kept */
-#define ARENA_MAX      (2u << 20)
-#define AGE_MAX_MS     UINT64_C(86400000) /* may be before our boot: wraps */
-#define DRAWS          24 /* for a partner, before all are looked at */
+#define NS_PER_MS        UINT64_C(1000000)
+#define NS_PER_S         UINT64_C(1000000000)
+#define OWN_DELAY_NS     (20 * NS_PER_MS) /* at most, until a first round */
+#define WANT_HOLD_NS     (5 * NS_PER_S)
+#define STRANGER_HOLD_NS (60 * NS_PER_S)
+#define ORIGIN_KEEP_NS   (600 * NS_PER_S) /* twice as long as frames are kept */
+#define ARENA_MAX        (2u << 20)
+#define AGE_MAX_MS       UINT64_C(86400000) /* may be before our boot: wraps */
+#define DRAWS            24 /* for a partner, before all are looked at */
 
 const struct spread_timing spread_timing_default = {
     .round_min_ns = 100 * NS_PER_MS,
@@ -371,11 +372,14 @@ static void take_frame(struct spread *s, uint64_t now_ns, uint64_t closed_ns,
             note_time(s, now_ns, &key, closed_ns);
             struct want *it = wants_note(&s->wants, now_ns, id, key.window, 0);
             it->until_ns = now_ns + WANT_HOLD_NS;
-        } else if (why == SPREAD_FULL || why == SPREAD_NOMEM ||
-                   why == SPREAD_STRANGER) {
-            /* There may be room again, and a stranger become a member. */
+        } else if (why == SPREAD_FULL || why == SPREAD_NOMEM) {
+            /* There may be room again. */
             struct want *it = wants_note(&s->wants, now_ns, id, key.window, 0);
             it->until_ns = now_ns + WANT_HOLD_NS;
+        } else if (why == SPREAD_STRANGER) {
+            /* By then it is a member, or will not be one. */
+            struct want *it = wants_note(&s->wants, now_ns, id, key.window, 0);
+            it->until_ns = now_ns + STRANGER_HOLD_NS;
         } else {
             wants_refuse(&s->wants, now_ns, id, key.window);
         }
