@@ -202,8 +202,12 @@ void mesh_serf_on_state(struct mesh *m, struct span state)
         return;
     }
     witness(m, s.ltime ? s.ltime - 1 : 0);
+    if (m->leave.step != LEAVE_NOT)
+        return;
     for (size_t i = 0; i < s.n_left && !serf_left_read(&s.left, &name); i++) {
-        if (span_equal(name, mesh_self(m)) && m->leave.step == LEAVE_NOT)
-            mesh_serf_tell(m, false);
+        if (!span_equal(name, mesh_self(m)))
+            continue;
+        mesh_serf_tell(m, false);
+        break; /* once, however often it stands there */
     }
 }

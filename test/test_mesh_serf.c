@@ -433,6 +433,28 @@ static void who_is_listed_as_left_says_that_it_is_here(void **state)
     net_fini(&net);
 }
 
+/* A state has room for a hundred thousand. */
+static void however_often_we_are_listed_we_say_it_once(void **state)
+{
+    (void)state;
+    static struct net net;
+    static uint8_t bytes[20000];
+    struct wr w;
+    start(&net, 1);
+    wr_init_fixed(&w, bytes, sizeof(bytes));
+    wr_bytes(&w, left_us, sizeof(left_us) - 1 - 3);
+    wr_u8(&w, 0xdc); /* an array of 16 bits */
+    wr_be16(&w, 8000);
+    for (int i = 0; i < 8000; i++)
+        wr_be16(&w, 0xa161);
+    check_i64(wr_err(&w), 0);
+    push_state(&net, w.data, w.len);
+    check_u64(stats(&net).drops[ML_DROP_MESSAGE], 0);
+    check_true(stats(&net).queue_items <= 2); /* and that "b" is here */
+    check_u64(stats(&net).queue_dropped, 0);
+    net_fini(&net);
+}
+
 static void others_listed_as_left_are_not_our_business(void **state)
 {
     (void)state;
@@ -622,6 +644,7 @@ int main(void)
         cmocka_unit_test(many_events_are_remembered),
         cmocka_unit_test(our_messages_name_the_member_they_come_from),
         cmocka_unit_test(who_is_listed_as_left_says_that_it_is_here),
+        cmocka_unit_test(however_often_we_are_listed_we_say_it_once),
         cmocka_unit_test(others_listed_as_left_are_not_our_business),
         cmocka_unit_test(who_restarts_below_its_death_is_told_of_it),
         cmocka_unit_test(the_alive_that_are_late_are_told_nothing),
