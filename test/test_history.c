@@ -1049,6 +1049,44 @@ static void a_fresh_node_gets_all_from_a_peer(void **state)
     history_close(fresh);
 }
 
+static void check_cursor(const struct history_cursor *c, unsigned step,
+                         uint64_t start)
+{
+    check_u64(c->step, step);
+    check_u64(c->start, start);
+    check_true(c->is_begun);
+    check_u64(c->line, 0);
+}
+
+static void a_walk_can_be_kept_to_some_time(void **state)
+{
+    (void)state;
+    /* windows 100..130: minutes 96..126, and the tens 60 and 120 */
+    struct history_cursor c = {.step = 0};
+    check_true(history_narrow(&c, 100, 130));
+    check_cursor(&c, 0, 126);
+    c.line = 7; /* within a slot nothing changes */
+    check_true(history_narrow(&c, 100, 130));
+    check_u64(c.line, 7);
+    c = (struct history_cursor){.start = 95, .is_begun = true};
+    check_true(history_narrow(&c, 100, 130)); /* perhaps 95 is in one */
+    check_cursor(&c, 0, 95);
+    c = (struct history_cursor){.start = 94, .is_begun = true, .line = 3};
+    check_true(history_narrow(&c, 100, 130));
+    check_cursor(&c, 1, 120);
+    c = (struct history_cursor){.step = 1}; /* a peer without minutes */
+    check_true(history_narrow(&c, 100, 130));
+    check_cursor(&c, 1, 120);
+    c = (struct history_cursor){.step = 1, .start = 119, .is_begun = true};
+    check_true(history_narrow(&c, 100, 130));
+    check_cursor(&c, 1, 119);
+    c.start = 40;
+    check_false(history_narrow(&c, 100, 130));
+    check_false(history_narrow(&c, 100, 130));
+    c = (struct history_cursor){.step = 3};
+    check_false(history_narrow(&c, 0, UINT32_MAX));
+}
+
 static void the_larger_of_two_records_stays(void **state)
 {
     (void)state;
@@ -1253,6 +1291,7 @@ int main(void)
         cmocka_unit_test(agrees_with_the_frames_in_any_order),
         cmocka_unit_test(percentiles_are_those_of_the_samples),
         cmocka_unit_test(a_fresh_node_gets_all_from_a_peer),
+        cmocka_unit_test(a_walk_can_be_kept_to_some_time),
         cmocka_unit_test(the_larger_of_two_records_stays),
         cmocka_unit_test(time_that_we_measure_is_not_taken),
         cmocka_unit_test(broken_parts_take_nothing),
