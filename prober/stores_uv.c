@@ -163,9 +163,12 @@ int stores_open(struct stores *s, const struct config *config,
                 const struct plane *plane)
 {
     struct frames_limits limits = frames_limits_of(config);
+    uint64_t seed; /* not to be known by those who make up names */
+    if (uv_random(NULL, NULL, &seed, sizeof(seed), 0, NULL))
+        return ERR_SYS;
     struct history_config history = {
         .bytes_max = config->history.memory_bytes / 2,
-        .seed = clock_now_unix_ns(), /* not known when names are made up */
+        .seed = seed,
         .is_usable = stores_is_usable,
         .usable_arg = s,
     };
