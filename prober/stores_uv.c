@@ -87,21 +87,6 @@ static struct windows *open_windows(const struct stores *s)
     return windows;
 }
 
-/* A window number is never used twice, so after the clock was set far back
- * this node's frames would pause until it has caught up; a new epoch, as
- * after a restart, does not wait. */
-static void heed_clock(struct stores *s, uint64_t now_unix_ns)
-{
-    if (windows_lead_s(s->windows, now_unix_ns) <= LEAD_MAX_S)
-        return;
-    struct windows *windows = open_windows(s);
-    if (!windows)
-        return; /* asked again in a second */
-    log_event(LOG_WARN, "clock_set_back", "effect", "a new epoch began", NULL);
-    windows_close(s->windows);
-    s->windows = windows;
-}
-
 static void note_context(struct stores *s, struct intake *in)
 {
     struct frame_context *c = &s->context;
@@ -119,6 +104,17 @@ static void note_context(struct stores *s, struct intake *in)
     s->status_at_cut = *now;
 }
 
+/* The mesh may know that it is our clock that is wrong, and by that frames are
+ * too old or of a time to come. */
+static const char *why_lost(const struct stores *s, int rc)
+{
+    struct spread_stats stats = {0};
+    if (s->spread)
+        spread_stats(spread_uv_spread(s->spread), &stats);
+    return llabs(stats.own_offset_ms) > ORIGINS_SKEWED_MS ? "clock"
+                                                          : err_name(rc);
+}
+
 static void cut_frame(struct stores *s)
 {
     wr_reset(&s->encoded);
@@ -128,9 +124,27 @@ static void cut_frame(struct stores *s)
     else if (!rc)
         rc = frames_add(s->frames, s->encoded.data, s->encoded.len);
     if (rc)
-        log_event(LOG_ERROR, "frame_lost", "reason", err_name(rc), NULL);
+        log_event(LOG_ERROR, "frame_lost", "reason", why_lost(s, rc), NULL);
     else
         s->frames_cut++;
+}
+
+/* A window number is never used twice, so after the clock was set far back
+ * this node's frames would pause until it has caught up; a new epoch, as
+ * after a restart, does not wait. What was counted until then is of the time
+ * before, and the store still goes by that. */
+static void heed_clock(struct stores *s, uint64_t now_unix_ns)
+{
+    if (windows_lead_s(s->windows, now_unix_ns) <= LEAD_MAX_S)
+        return;
+    struct windows *windows = open_windows(s);
+    if (!windows)
+        return; /* asked again in a second */
+    log_event(LOG_WARN, "clock_set_back", "effect", "a new epoch began", NULL);
+    for (int i = 0; i < 2 && windows_has_rest(s->windows); i++)
+        cut_frame(s);
+    windows_close(s->windows);
+    s->windows = windows;
 }
 
 /* ---- opening ---- */

@@ -613,6 +613,16 @@ static void advance(struct windows *w)
     }
 }
 
+bool windows_has_rest(struct windows *w)
+{
+    struct window *o = &w->open[0];
+    if (o->n_cells == 0 && w->has_second) {
+        o->number = w->open[1].number - 1;
+        advance(w);
+    }
+    return o->n_cells > 0;
+}
+
 int windows_cut(struct windows *w, const struct frame_context *context,
                 struct wr *out)
 {

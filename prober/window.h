@@ -13,7 +13,8 @@
  *     forward, the machine slept) only the last ones do;
  *   - when the clock steps back, attempts go to the open window until the time
  *     has caught up with it. windows_lead_s() says how long that takes; for a
- *     long one open a new object with a later epoch.
+ *     long one cut what there is (windows_has_rest()) and open a new object,
+ *     with another epoch.
  *
  * Failures have counters and never enter a histogram. Histograms are kept the
  * way the frame will have them, encoded: a fraction of the memory, and closing
@@ -23,6 +24,7 @@
 #ifndef PROBER_WINDOW_H
 #define PROBER_WINDOW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -77,6 +79,10 @@ uint64_t windows_due(struct windows *w, uint64_t now_unix_ns);
 /* Seconds until the start of the oldest open window: above 0 only after the
  * clock was set back. */
 uint64_t windows_lead_s(const struct windows *w, uint64_t now_unix_ns);
+
+/* For one who begins anew: is there still a window with attempts? It is the
+ * next one to be cut, whatever the clock says. */
+bool windows_has_rest(struct windows *w);
 
 /* Close the oldest open window and append its frame, encoded, to *out.
  * `context` is put into it; cells of a starved window are marked not trusted.

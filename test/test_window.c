@@ -389,6 +389,25 @@ static void a_clock_set_back_repeats_no_window(void **state)
     windows_close(w);
 }
 
+static void what_is_open_can_be_cut_whatever_the_clock_says(void **state)
+{
+    (void)state;
+    struct windows *w = opened();
+    check_false(windows_has_rest(w));
+
+    /* Two open windows that are not neighbours: nothing is made up between. */
+    add_at(w, AT(5001), AT(5002));
+    add_at(w, AT(5095), AT(5095));
+    add_at(w, AT(5096), AT(5096));
+    check_true(windows_has_rest(w));
+    check_cut(w, 500, 1);
+    check_true(windows_has_rest(w));
+    check_true(windows_has_rest(w)); /* asking changes nothing */
+    check_cut(w, 509, 2);
+    check_false(windows_has_rest(w));
+    windows_close(w);
+}
+
 static void a_sample_from_before_a_step_back_is_not_in_the_future(void **state)
 {
     (void)state;
@@ -699,6 +718,7 @@ int main(void)
         cmocka_unit_test(a_long_gap_gives_only_its_last_windows),
         cmocka_unit_test(what_was_counted_is_never_skipped),
         cmocka_unit_test(a_clock_set_back_repeats_no_window),
+        cmocka_unit_test(what_is_open_can_be_cut_whatever_the_clock_says),
         cmocka_unit_test(a_sample_from_before_a_step_back_is_not_in_the_future),
         cmocka_unit_test(who_cuts_too_late_finds_attempts_in_the_second),
         cmocka_unit_test(a_clock_at_1970_is_survived),
