@@ -22,6 +22,9 @@
 #define GRACE_NS     UINT64_C(4000000000) /* for attempts in flight */
 #define LEAVE_NS     UINT64_C(3000000000) /* for the leave to be told */
 #define END_MS       200 /* for what is left when all is closed */
+/* Idle it has some 40, and no more are given to those who connect than leave
+ * a quarter free. */
+#define DESCRIPTORS_MIN 64
 /* For one-off attempts in flight, of the time that the responder takes to say
  * that it ends; the rest is for the summaries to be heard. */
 #define INQUIRIES_NS UINT64_C(600000000)
@@ -251,14 +254,22 @@ static void start_handles(struct daemon *d)
     uv_signal_start(&d->hangup, on_hangup, SIGHUP);
 }
 
-/* As many descriptors as we may have: each attempt in flight takes one. */
-static void raise_descriptor_limit(void)
+/* As many descriptors as we may have: each attempt in flight takes one. With
+ * too few some part or other would not start, not all of them saying why. */
+static int raise_descriptor_limit(struct errmsg *msg)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return 0;
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_max >= DESCRIPTORS_MIN)
+        return 0;
+    errmsg_set(msg, "%ju descriptors (ulimit -n) are too few: it takes %d",
+               (uintmax_t)limit.rlim_max, DESCRIPTORS_MIN);
+    return ERR_TOOBIG;
 }
 
 static void log_started(const struct daemon *d)
@@ -442,8 +453,15 @@ int daemon_run(int argc, char **argv)
     if (config_warn_environment(d->config, environ))
         log_event(LOG_WARN, "configuration", "warning", "out of memory", NULL);
     daemon_log_warnings(d->config->warnings);
-    raise_descriptor_limit();
-    d->loop = uv_default_loop();
+    struct errmsg msg = {{0}};
+    rc = raise_descriptor_limit(&msg);
+    d->loop = rc ? NULL : uv_default_loop();
+    if (!d->loop) {
+        log_event(LOG_ERROR, "start_failed", "reason",
+                  rc ? msg.text : "cannot make the main loop", NULL);
+        free_daemon(d);
+        return CLI_FAILED;
+    }
     rc = run(d);
     /* A name that is being looked up cannot be called back, and exit() would
      * wait for the thread that does it, as long as the resolver takes. */

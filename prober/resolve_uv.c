@@ -30,9 +30,10 @@ struct lookup {
     struct lookup *next_free;
     resolve_done *done; /* NULL: detached */
     void *arg;
-    bool is_last_try; /* the second family is being asked */
-    uint32_t serial;  /* which use of this slot */
-    unsigned ip;      /* family asked for, 4 or 6 */
+    bool is_last_try;  /* the second family is being asked */
+    uint32_t serial;   /* which use of this slot */
+    uint32_t unopened; /* resolver.unopened, when it was asked */
+    unsigned ip;       /* family asked for, 4 or 6 */
     struct stamp sent, answered;
     uint32_t epoch; /* of the clock map, at both */
     char host[256];
@@ -61,6 +62,7 @@ struct resolver {
     struct resolver *next; /* of those that retired */
     size_t n_running;
     uint32_t serial;
+    uint32_t unopened; /* sockets that this host did not give us */
     struct lookup *lookups, *free_lookups;
     size_t lookups_max, n_lookups_used; /* beyond, no page was touched */
     struct dns_socket sockets[SOCKETS_MAX];
@@ -154,17 +156,24 @@ static void on_socket(struct psock *ps, uint32_t events, uint64_t now_ns)
     arm_timer(r);
 }
 
+/* A family that this host does not have says that there is no such server,
+ * anything else nothing about servers. */
+static ares_socket_t not_opened(struct resolver *r, int error)
+{
+    r->unopened += error != EAFNOSUPPORT;
+    errno = error;
+    return ARES_SOCKET_BAD;
+}
+
 static ares_socket_t sock_open(int family, int type, int protocol, void *arg)
 {
     struct resolver *r = arg;
     struct dns_socket *s = find_socket(r, -1);
-    if (!s) {
-        errno = EMFILE;
-        return ARES_SOCKET_BAD;
-    }
+    if (!s)
+        return not_opened(r, EMFILE);
     int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
     if (fd < 0)
-        return ARES_SOCKET_BAD;
+        return not_opened(r, errno);
     s->is_udp = type == SOCK_DGRAM;
     s->sent = 0;
     s->ps.on_event = on_socket;
@@ -172,8 +181,7 @@ static ares_socket_t sock_open(int family, int type, int protocol, void *arg)
     int rc = psock_watch(r->set, &s->ps, fd, 0);
     if (rc) {
         close(fd);
-        errno = -rc;
-        return ARES_SOCKET_BAD;
+        return not_opened(r, -rc);
     }
     if (s->is_udp)
         (void)psock_stamp_udp(fd);
@@ -369,7 +377,7 @@ static int parse_answer(const struct lookup *l, const unsigned char *answer,
     return ARES_SUCCESS;
 }
 
-static uint8_t outcome_of(int status)
+static uint8_t outcome_of(const struct lookup *l, int status)
 {
     switch (status) {
     case ARES_SUCCESS:
@@ -382,6 +390,9 @@ static uint8_t outcome_of(int status)
         return OUTCOME_DNS_TIMEOUT;
     case ARES_ENOMEM:
         return OUTCOME_LOCAL_RESOURCE;
+    case ARES_ECONNREFUSED: /* no server was asked, it may be for our sake */
+        return l->unopened != l->resolver->unopened ? OUTCOME_LOCAL_RESOURCE
+                                                    : OUTCOME_DNS_ERROR;
     default:
         return OUTCOME_DNS_ERROR;
     }
@@ -421,7 +432,7 @@ static void on_answer(void *arg, int status, int timeouts,
     }
     if (status != ARES_SUCCESS && !found.error)
         found.error = ares_strerror(status);
-    end_lookup(l, outcome_of(status), &found);
+    end_lookup(l, outcome_of(l, status), &found);
 }
 
 struct lookup *resolver_start(struct resolver *r, const char *host,
@@ -438,7 +449,8 @@ struct lookup *resolver_start(struct resolver *r, const char *host,
                          .done = done,
                          .arg = arg,
                          .ip = ip_first,
-                         .serial = ++r->serial};
+                         .serial = ++r->serial,
+                         .unopened = r->unopened};
     uint32_t serial = l->serial;
     /* The final dot makes it absolute for every version of c-ares. */
     int n = snprintf(l->host, sizeof(l->host), "%s.", host);

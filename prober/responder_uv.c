@@ -626,6 +626,19 @@ static void shed(struct responder *r)
     }
 }
 
+/* The highest descriptor that may be a connection. They are given out from
+ * the lowest on, so a high one says that few are left. The limit can change
+ * while we run. */
+static int descriptor_max(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > INT_MAX)
+        return INT_MAX;
+    int all = (int)limit.rlim_cur;
+    int kept = all / 4 < DESCRIPTORS_KEPT ? all / 4 : DESCRIPTORS_KEPT;
+    return all - 1 - kept;
+}
+
 /* What was used before comes first, then the next one never used, so that a
  * quiet responder touches few pages. NULL: all are in use. It stays free. */
 static struct conn *first_free(struct responder *r)
@@ -673,6 +686,7 @@ static void on_accept(struct psock *ps, uint32_t events, uint64_t now_ns)
                                      offsetof(struct responder, listener));
     (void)events;
     (void)now_ns;
+    r->fd_max = descriptor_max();
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         int fd = accept4(ps->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
@@ -687,18 +701,6 @@ static void on_accept(struct psock *ps, uint32_t events, uint64_t now_ns)
 }
 
 /* ---- life ---- */
-
-/* The highest descriptor that may be a connection. They are given out from
- * the lowest on, so a high one says that few are left. */
-static int descriptor_max(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > INT_MAX)
-        return INT_MAX;
-    int all = (int)limit.rlim_cur;
-    int kept = all / 4 < DESCRIPTORS_KEPT ? all / 4 : DESCRIPTORS_KEPT;
-    return all - 1 - kept;
-}
 
 struct responder *responder_open(uv_loop_t *loop,
                                  const struct responder_config *config,
@@ -718,7 +720,6 @@ struct responder *responder_open(uv_loop_t *loop,
         goto fail;
     r->set.on_turn = on_turn;
     r->set.arg = r;
-    r->fd_max = descriptor_max();
     r->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     uv_timer_init(loop, &r->timer);
     r->timer.data = r;
