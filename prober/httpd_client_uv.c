@@ -9,6 +9,7 @@
 
 #define SEND_BYTES 262144   /* in the kernel, per connection */
 #define TURNS_NS   1000000u /* of work per iteration of the loop */
+#define SPARED_NS  1000000u /* the next look at sockets is before that */
 
 /* ---- turns ---- */
 
@@ -247,9 +248,33 @@ void httpd_client_update(struct httpd_client *c, uint64_t now_ns)
     update_reading(c);
 }
 
+bool httpd_client_has_unread(const struct httpd_client *c)
+{
+    uv_os_fd_t fd;
+    int unread = 0;
+    return c->is_reading && !uv_fileno(&c->handle, &fd) &&
+           !ioctl(fd, FIONREAD, &unread) && unread > 0;
+}
+
+/* In the loop timers come before sockets: after a stall of ours the deadline
+ * is here, and what was sent in time lies unread. It is read first, and judged
+ * then; but once only, as whoever never stops sending would be spared for
+ * ever. */
+static bool is_spared(struct httpd_client *c, uint64_t now_ns)
+{
+    uint64_t deadline_ns = httpd_wire_deadline(c->wire);
+    if (c->spared_ns == deadline_ns || !httpd_client_has_unread(c))
+        return false;
+    c->spared_ns = deadline_ns;
+    httpd_set_deadline(c->server, &c->deadline, now_ns + SPARED_NS, now_ns);
+    return true;
+}
+
 /* A slow reader may take long for one slice and yet make progress. */
 void httpd_client_expire(struct httpd_client *c, uint64_t now_ns)
 {
+    if (is_spared(c, now_ns))
+        return;
     if (c->is_writing) {
         size_t pending = pending_bytes(c);
         if (pending < c->pending)

@@ -244,7 +244,7 @@ enum httpd_conn_phase httpd_conn_phase(const struct httpd_conn *c)
 static bool is_waiting(const struct httpd_conn *c)
 {
     return c->phase == HTTPD_CONN_READING && httpd_conn_out_left(c) == 0 &&
-           !c->is_last;
+           !c->is_last && !httpd_conn_has_input(c);
 }
 
 uint64_t httpd_conn_waits_since(const struct httpd_conn *c)
@@ -256,6 +256,9 @@ uint64_t httpd_conn_deadline(const struct httpd_conn *c)
 {
     const struct httpd_limits *l = c->config->limits;
     if (c->phase >= HTTPD_CONN_ENDED)
+        return NEVER;
+    /* What came is looked at first: it may be a request, and in time. */
+    if (c->phase == HTTPD_CONN_READING && httpd_conn_wants_turn(c))
         return NEVER;
     if (c->phase == HTTPD_CONN_LINGERING)
         return c->since_ns + l->linger_timeout_ns;

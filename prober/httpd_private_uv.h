@@ -20,7 +20,8 @@ struct httpd_client {
     struct httpd_client *turn_next;         /* waiting for a turn */
     bool is_queued, is_reading, is_writing; /* is_writing: a uv_write */
     bool is_refusal, is_shut, is_closing;
-    size_t pending; /* bytes not yet acknowledged, as last seen */
+    size_t pending;     /* bytes not yet acknowledged, as last seen */
+    uint64_t spared_ns; /* the deadline that came before its bytes were read */
     struct httpd_peer peer;
     struct httpd_waker waker;
     struct httpd_wire *wire;
@@ -73,6 +74,8 @@ struct httpd_client *httpd_client_add(struct httpd *h, int fd,
 void httpd_client_close(struct httpd_client *c, bool is_reset);
 /* After anything happened: write, close, ask for a turn, set the deadline. */
 void httpd_client_update(struct httpd_client *c, uint64_t now_ns);
+/* Are there bytes of it in the kernel that nobody has read? */
+bool httpd_client_has_unread(const struct httpd_client *c);
 /* Its deadline has come. */
 void httpd_client_expire(struct httpd_client *c, uint64_t now_ns);
 

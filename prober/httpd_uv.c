@@ -14,6 +14,7 @@
 #define BACKLOG         511
 #define ACCEPTS_MAX     32         /* per wake-up */
 #define REFUSALS_MAX    8          /* connections that only hear a 503 */
+#define EVICT_TRIES     8          /* of those who wait, at whom to look */
 #define ACCEPT_PAUSE_NS 100000000u /* after running out of descriptors */
 #define NS_PER_MS       1000000u
 #define NS_PER_S        1000000000u
@@ -79,19 +80,49 @@ static void on_timer(uv_timer_t *timer)
 
 /* ---- accepting ---- */
 
-/* The one that has waited longest for a complete request, if any. */
-static struct httpd_client *find_waiting(const struct httpd *h)
+static bool is_among(const struct httpd_client *c,
+                     struct httpd_client *const *some, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (some[i] == c)
+            return true;
+    }
+    return false;
+}
+
+/* The one that has waited longest for a complete request, but for some. */
+static struct httpd_client *find_oldest(const struct httpd *h,
+                                        struct httpd_client *const *but,
+                                        size_t n_but)
 {
     struct httpd_client *oldest = NULL;
-    uint64_t oldest_ns = UINT64_MAX;
+    uint64_t oldest_ns = UINT64_MAX - 1;
     for (struct httpd_client *c = h->first; c; c = c->next) {
         uint64_t since_ns = httpd_wire_waits_since(c->wire);
-        if (since_ns < oldest_ns && !c->is_refusal) {
-            oldest = c;
+        if (since_ns <= oldest_ns && !c->is_refusal &&
+            !is_among(c, but, n_but)) {
+            oldest = c; /* of several the first that came */
             oldest_ns = since_ns;
         }
     }
     return oldest;
+}
+
+/* Who has to make room, if anybody: rather not one that has just sent what we
+ * have not read yet. But if they all send, as those do who trickle, it is the
+ * oldest all the same. */
+static struct httpd_client *find_waiting(const struct httpd *h)
+{
+    struct httpd_client *sent[EVICT_TRIES] = {NULL};
+    for (size_t n = 0; n < EVICT_TRIES; n++) {
+        struct httpd_client *c = find_oldest(h, sent, n);
+        if (!c)
+            break;
+        if (!httpd_client_has_unread(c))
+            return c;
+        sent[n] = c;
+    }
+    return sent[0];
 }
 
 /* Has this address or user its share of the places? */

@@ -282,17 +282,20 @@ void httpd_wire_eof(struct httpd_wire *w, uint64_t now_ns)
     encrypt(w, now_ns);
 }
 
-bool httpd_wire_wants_turn(struct httpd_wire *w)
+/* Is there ciphertext that a turn will look at? */
+static bool has_unseen(const struct httpd_wire *w)
 {
     size_t size;
-    if (has_cipher_out(w))
+    if (w->in_len == 0 || has_cipher_out(w))
         return false;
-    if (w->stage == STAGE_HANDSHAKE)
-        return w->in_len > 0;
-    if (w->stage != STAGE_OPEN)
-        return false;
-    return w->ops->wants_turn(w->session) ||
-           (w->in_len > 0 && w->ops->space(w->session, &size));
+    return w->stage == STAGE_HANDSHAKE ||
+           (w->stage == STAGE_OPEN && w->ops->space(w->session, &size));
+}
+
+bool httpd_wire_wants_turn(struct httpd_wire *w)
+{
+    bool may_session = w->stage == STAGE_OPEN && !has_cipher_out(w);
+    return has_unseen(w) || (may_session && w->ops->wants_turn(w->session));
 }
 
 void httpd_wire_turn(struct httpd_wire *w, uint64_t now_ns)
@@ -370,6 +373,8 @@ enum httpd_conn_phase httpd_wire_phase(const struct httpd_wire *w)
 
 uint64_t httpd_wire_waits_since(const struct httpd_wire *w)
 {
+    if (has_unseen(w))
+        return NEVER;
     if (w->stage == STAGE_OPEN)
         return w->ops->waits_since(w->session);
     return w->stage <= STAGE_HANDSHAKE ? w->since_ns : NEVER;
@@ -384,7 +389,7 @@ static uint64_t own_deadline(const struct httpd_wire *w)
     case STAGE_SNIFF:
         return w->since_ns + l->head_timeout_ns;
     case STAGE_HANDSHAKE:
-        return w->since_ns + l->handshake_timeout_ns;
+        return has_unseen(w) ? NEVER : w->since_ns + l->handshake_timeout_ns;
     case STAGE_OPEN:
         if (w->is_shut)
             return w->since_ns + l->linger_timeout_ns;
@@ -397,17 +402,24 @@ static uint64_t own_deadline(const struct httpd_wire *w)
     return NEVER;
 }
 
+/* What came may be what the session waits for. */
+static uint64_t session_deadline(const struct httpd_wire *w)
+{
+    return w->stage == STAGE_OPEN && !has_unseen(w)
+               ? w->ops->deadline(w->session)
+               : NEVER;
+}
+
 uint64_t httpd_wire_deadline(const struct httpd_wire *w)
 {
     uint64_t own_ns = own_deadline(w);
-    uint64_t session_ns =
-        w->stage == STAGE_OPEN ? w->ops->deadline(w->session) : NEVER;
+    uint64_t session_ns = session_deadline(w);
     return own_ns < session_ns ? own_ns : session_ns;
 }
 
 void httpd_wire_expire(struct httpd_wire *w, uint64_t now_ns)
 {
-    if (w->stage == STAGE_OPEN && now_ns >= w->ops->deadline(w->session)) {
+    if (now_ns >= session_deadline(w)) {
         w->ops->expire(w->session, now_ns);
         encrypt(w, now_ns);
     }

@@ -241,7 +241,6 @@ static void watch(uv_signal_t *signal, int number, struct httpd *h)
     uv_signal_init(uv_default_loop(), signal);
     signal->data = h;
     uv_signal_start(signal, on_signal, number);
-    uv_unref((uv_handle_t *)signal); /* the server keeps the loop running */
 }
 
 int main(int argc, char **argv)
@@ -283,6 +282,7 @@ int main(int argc, char **argv)
     uv_signal_t drain;
     watch(&terminate, SIGTERM, h);
     watch(&drain, SIGUSR1, h);
+    uv_unref((uv_handle_t *)&drain); /* SIGTERM is what ends it */
     printf("port %u\n", actual.port);
     fflush(stdout);
 

@@ -953,6 +953,51 @@ static void trickling_through_the_rest_does_not_keep_a_place(void **state)
     check_u64(t, end_ns);
 }
 
+/* Bytes from the network, and no turn yet. */
+static void receive(struct host *h, const char *text)
+{
+    size_t size;
+    memcpy(httpd_conn_space(h->conn, &size), text, strlen(text));
+    httpd_conn_received(h->conn, strlen(text), h->now_ns);
+}
+
+/* The loop may have stood still between the two. */
+static void what_came_in_time_is_answered_however_late(void **state)
+{
+    struct host *h = *state;
+    static const char *const parts[] = {GET("/ok"), GET("/ok"), "GET /ok HT"};
+    for (int i = 0; i < 3; i++) {
+        size_t before = h->got.len;
+        receive(h, parts[i]);
+        check_u64(httpd_conn_deadline(h->conn), UINT64_MAX);
+        check_u64(httpd_conn_waits_since(h->conn), UINT64_MAX);
+        h->now_ns += 100 * SEC;
+        httpd_conn_expire(h->conn, h->now_ns);
+        check_u64(h->stats.timeouts, 0);
+        pump(h);
+        check_u64(httpd_conn_phase(h->conn), HTTPD_CONN_READING);
+        if (i < 2)
+            check_starts((char *)h->got.data + before, "HTTP/1.1 200 ");
+    }
+    /* Of the half request it was the first byte's time that counts. */
+    check_u64(httpd_conn_waits_since(h->conn), 201 * SEC);
+    httpd_conn_expire(h->conn, h->now_ns);
+    pump(h);
+    check_true(strstr((char *)h->got.data, "HTTP/1.1 408 ") != NULL);
+}
+
+/* The end, too, is looked at before anything is judged. */
+static void an_end_that_came_in_time_is_no_timeout(void **state)
+{
+    struct host *h = *state;
+    httpd_conn_eof(h->conn, h->now_ns);
+    check_u64(httpd_conn_deadline(h->conn), UINT64_MAX);
+    httpd_conn_expire(h->conn, 100 * SEC);
+    pump(h);
+    check_u64(h->stats.timeouts, 0);
+    check_u64(httpd_conn_phase(h->conn), HTTPD_CONN_ENDED);
+}
+
 static void lingering_drops_only_so_much(void **state)
 {
     struct host *h = *state;
@@ -1093,6 +1138,8 @@ int main(void)
         T(a_reader_that_never_reads_is_cut),
         T(a_slow_reader_gets_time_but_not_forever),
         T(trickling_through_the_rest_does_not_keep_a_place),
+        T(what_came_in_time_is_answered_however_late),
+        T(an_end_that_came_in_time_is_no_timeout),
         T(lingering_drops_only_so_much),
         T(only_those_without_a_request_may_be_given_up),
         T(survives_random_damage),

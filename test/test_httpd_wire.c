@@ -606,6 +606,46 @@ static void a_handshake_has_its_time_as_a_whole(void **state)
     close_host(&h);
 }
 
+/* What the client has to send lies here, and there was no turn yet: however
+ * long that takes, nobody is late or to make room. */
+static void check_not_judged_yet(struct host *h)
+{
+    size_t len, size;
+    const uint8_t *out = tls_out(h->client, &len);
+    uint8_t *space = httpd_wire_space(h->wire, &size);
+    check_true(out && space && size >= len);
+    memcpy(space, out, len);
+    tls_sent(h->client, len);
+    httpd_wire_received(h->wire, len, h->now_ns);
+    check_u64(httpd_wire_deadline(h->wire), UINT64_MAX);
+    check_u64(httpd_wire_waits_since(h->wire), UINT64_MAX);
+    h->now_ns += 100 * SEC;
+    httpd_wire_expire(h->wire, h->now_ns);
+    check_u64(httpd_wire_phase(h->wire), HTTPD_CONN_READING);
+    check_u64(h->stats.timeouts, 0);
+}
+
+static void ciphertext_that_came_in_time_is_looked_at_first(void **state)
+{
+    (void)state;
+    struct host h;
+    open_tls_host(&h, NULL, "http/1.1");
+    tls_handshake(h.client);
+    check_not_judged_yet(&h);
+    pump(&h);
+    exchange(&h, 4096);
+    check_u64(tls_state(h.client), TLS_OPEN);
+    for (unsigned i = 1; i <= 2; i++) {
+        check_i64(tls_write(h.client, GET, sizeof(GET) - 1), 0);
+        check_not_judged_yet(&h);
+        check_starts(pump(&h), "HTTP/1.1 200 ");
+        check_u64(h.handled, i);
+        check_u64(httpd_wire_deadline(h.wire),
+                  h.now_ns + h.limits.idle_timeout_ns);
+    }
+    close_host(&h);
+}
+
 static void after_the_handshake_the_sessions_time_begins(void **state)
 {
     (void)state;
@@ -1062,6 +1102,7 @@ int main(void)
         cmocka_unit_test(http2_that_is_not_spoken_fails),
         cmocka_unit_test(a_handshake_waits_for_its_turn),
         cmocka_unit_test(a_handshake_has_its_time_as_a_whole),
+        cmocka_unit_test(ciphertext_that_came_in_time_is_looked_at_first),
         cmocka_unit_test(after_the_handshake_the_sessions_time_begins),
         cmocka_unit_test(what_is_not_tls_hears_an_alert_and_no_more),
         cmocka_unit_test(a_close_in_the_handshake_ends_it),

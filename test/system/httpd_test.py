@@ -101,6 +101,14 @@ def eventually(what, seconds=5):
         time.sleep(0.02)
 
 
+def is_served(srv):
+    """At once, or is the server busy with closing others yet?"""
+    try:
+        return ask(srv, "/livez")[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
 # ---- tests: each a claim ----
 
 def answers_over_a_kept_connection():
@@ -229,6 +237,48 @@ def silent_and_idle_connections_are_closed():
         t = time.monotonic()
         assert read_all(s) == b""
         assert 0.45 < time.monotonic() - t < 1
+
+
+def a_stall_of_ours_makes_no_request_late():
+    with server("head_ms=300", "idle_ms=300", "linger_ms=200") as srv:
+        fresh, kept, silent, flood = (srv.connect() for _ in range(4))
+        for s in kept, flood:
+            s.sendall(request())
+            assert read_one(s)[0] == 200
+        os.kill(srv.pid, signal.SIGSTOP)
+        for s in fresh, kept:
+            s.sendall(request())
+        flood.sendall(b"G")
+        time.sleep(0.6)
+        os.kill(srv.pid, signal.SIGCONT)
+        for s in fresh, kept:
+            assert read_one(s)[0] == 200
+            s.close()
+        # It was read, and had its time from then on, however much follows.
+        t = time.monotonic()
+        assert read_all(silent) == b""
+        assert read_all(flood).startswith(b"HTTP/1.1 408 ")
+        assert time.monotonic() - t < 1
+        silent.close()
+        flood.close()
+
+
+def who_has_just_asked_does_not_have_to_make_room():
+    with server("connections=4", "linger_ms=200") as srv:
+        asked = srv.connect()
+        time.sleep(0.1)  # it is the oldest
+        others = [srv.connect() for _ in range(3)]
+        time.sleep(0.1)  # all are let in
+        os.kill(srv.pid, signal.SIGSTOP)
+        more = srv.connect()
+        asked.sendall(request())
+        more.sendall(request())
+        os.kill(srv.pid, signal.SIGCONT)
+        for s in asked, more:
+            assert read_one(s)[0] == 200
+        assert others[0].recv(1) == b"", "the next oldest had to go"
+        for s in asked, more, *others:
+            s.close()
 
 
 def a_reader_that_never_reads_costs_little_and_is_cut():
@@ -417,7 +467,7 @@ def the_idle_make_room_and_the_busy_do_not():
             f.close()
         for s in busy:
             s.close()
-        eventually(lambda: ask(srv, "/livez")[0] == 200)
+        eventually(lambda: is_served(srv))
 
 
 def out_of_descriptors_accepting_does_not_spin():
@@ -466,6 +516,8 @@ TESTS = [
     slow_clients_do_not_lock_others_out,
     a_half_request_is_told_and_closed,
     silent_and_idle_connections_are_closed,
+    a_stall_of_ours_makes_no_request_late,
+    who_has_just_asked_does_not_have_to_make_room,
     a_reader_that_never_reads_costs_little_and_is_cut,
     a_slow_reader_that_makes_progress_is_served,
     a_long_answer_does_not_hold_up_short_ones,
