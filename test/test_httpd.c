@@ -191,6 +191,12 @@ static void handle(void *arg, const struct httpd_request *r,
     } else if (strcmp(r->path, "/broken") == 0) {
         answer_big(h, a);
         a->prepare = failing_prepare;
+    } else if (strcmp(r->path, "/fields") == 0) {
+        *a = (struct httpd_answer){.status = 405,
+                                   .content_type = "text/plain",
+                                   .text = "no\n",
+                                   .extra = "Allow: GET\r\nX-More: 1\r\n",
+                                   .field = "Prober-Probe-Id: 0a1b"};
     }
 }
 
@@ -310,6 +316,22 @@ static void answers_with_safe_headers(void **state)
                     "Content-Security-Policy: default-src 'none'; "
                     "frame-ancestors 'none'\r\n"
                     "\r\nok\n");
+}
+
+/* A probe is cancelled by what stands in such a field. */
+static void fields_of_an_answer_stand_in_its_head_once(void **state)
+{
+    struct host *h = *state;
+    const char *more = "Allow: GET\r\nX-More: 1\r\nProber-Probe-Id: 0a1b\r\n";
+    const char *got = say(h, GET("/fields"));
+    check_starts(got, "HTTP/1.1 405 Method Not Allowed\r\n");
+    check_true(has(got, more));
+    check_true(strstr(got, more) < strstr(got, "\r\n\r\n"));
+    got = say(h, HEAD("/fields"));
+    check_u64(count(got, more), 2);
+    got = say(h, GET("/ok"));
+    check_u64(count(got, "Prober-Probe-Id"), 2);
+    check_u64(count(got, "X-More"), 2);
 }
 
 static uint64_t fixed_unix(void)
@@ -1105,6 +1127,7 @@ int main(void)
         cmocka_unit_test(bounds_targets),
         cmocka_unit_test(a_host_is_one_peer_whatever_address_it_takes),
         T(answers_with_safe_headers),
+        T(fields_of_an_answer_stand_in_its_head_once),
         T(dates_its_answers),
         T(any_cut_of_the_request_gives_the_same),
         T(pipelined_requests_are_answered_in_order),
