@@ -585,6 +585,8 @@ static void refusals_have_their_answers(void **state)
     check_reply(x, 400, "bad_request");
     check_true(strstr(text_of(x), "x: there is no such key") != NULL);
     exchange_close(x);
+    check_u64(iw_log_count(&c->host, "refused code=bad_request"), 1);
+    check_u64(iw_log_count(&c->host, "principal=uid:1003"), 1);
     x = probe(c, "{\"target\":\"http://user@b.test/\"}");
     check_reply(x, 400, "bad_request");
     exchange_close(x);
@@ -670,6 +672,8 @@ static void cancel_is_by_id(void **state)
     strcat(target, strchr(x->answer.field, ' ') + 1);
     check_one(c, HTTPD_DELETE, "/v1/probes/ff", ROLE_PROBER, 404, "not_found");
     check_one(c, HTTPD_DELETE, target, ROLE_RUNNER, 403, "forbidden");
+    check_u64(iw_log_count(&c->host, "refused code=not_found"), 1);
+    check_u64(iw_log_count(&c->host, "refused code=forbidden"), 1);
     check_false(c->host.runs[0].is_cancelled);
     struct exchange *d = exchange_open(HTTPD_DELETE, target, ROLE_PROBER);
     run(c, d);
@@ -728,7 +732,12 @@ static void reload_tells_what_changed_or_all_complaints(void **state)
     check_one(c, HTTPD_POST, "/v1/reload", ROLE_ADMIN, 503, "draining");
     c->reload_result = ERR_SYS;
     c->complaints = NULL;
-    check_one(c, HTTPD_POST, "/v1/reload", ROLE_ADMIN, 500, "reload_failed");
+    x = exchange_open(HTTPD_POST, "/v1/reload", ROLE_ADMIN);
+    run(c, x);
+    check_reply(x, 500, "reload_failed");
+    check_true(strstr(text_of(x), "could not be applied: ") != NULL);
+    check_true(strstr(text_of(x), err_name(ERR_SYS)) != NULL);
+    exchange_close(x);
     check_u64(iw_log_count(&c->host, "reload principal=uid:1004 role=admin "
                                      "peer=unix uid=1004 pid=9\n"),
               6);

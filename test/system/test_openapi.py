@@ -431,7 +431,8 @@ def check_damage(node):
         for path, more in damaged(value):
             assert not validator.is_valid(more), (target, path)
             found += 1
-    assert found > 40, found
+    # Some fifty; of cells without a recent attempt a good dozen fewer.
+    assert found > 30, found
 
 
 # Described, but nothing that a test can bring about in a healthy node.
