@@ -1014,10 +1014,17 @@ static void a_matrix_of_nobody_is_not_whole(void **state)
         "{\"unit\":\"ns\",\"from\":[\"a\"],\"to\":[\"a\",\"b\"],\"cells\":"
         "[" CELL("a", "a", "fresh") "," CELL("a", "b", "fresh") "]}";
 
+    static const char no_column[] =
+        "{\"unit\":\"ns\",\"from\":[\"a-1\",\"b\"],\"to\":[\"a-1\"],\"cells\":"
+        "[" CELL("a-1", "a-1", "fresh") "," CELL("b", "a-1", "fresh") "]}";
+
     check_text(lacks(nobody, NULL), "nobody is there");
     check_text(lacks(nobody, "a"), "'a' is not there");
     check_text(lacks(no_row, NULL), "");
     check_text(lacks(no_row, "a,b"), "'b' is not there");
+    check_text(lacks(no_column, NULL), "");
+    check_text(lacks(no_column, "a-1,b"), "'b' is not there");
+    check_text(lacks(no_column, "a"), "'a' is not there");
 }
 
 static void finds_the_message_of_an_error(void **state)
