@@ -49,6 +49,7 @@ class Machine:
 
     def __enter__(self):
         pods.remove(self.NAME)
+        pods.see_that_one_runs(self.image, "--privileged")
         pods.podman("run", "--detach", "--name", self.NAME, "--privileged",
                     "--systemd=always", "--network", "none", *self.volumes,
                     self.image, "/sbin/init")

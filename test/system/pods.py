@@ -209,15 +209,20 @@ def base():
         bootstrap(BASE, "bookworm", adapt=reach_the_mirror)
 
 
+def see_that_one_runs(name, *options):
+    """Skips where this machine does not let a container of that image run."""
+    try:
+        podman("run", "--rm", "--network", "none", *options, name, "true")
+    except RuntimeError as error:
+        why = " ".join(str(error).split())
+        raise tap.Skip(f"no container runs here: {why[-300:]}") from error
+
+
 def image():
     """Build our image, or find that nothing has changed; its name. Skips
     where there is no mirror or no container can be run."""
     base()
-    try:
-        podman("run", "--rm", "--network", "none", BASE, "true")
-    except RuntimeError as error:
-        why = " ".join(str(error).split())
-        raise tap.Skip(f"no container runs here: {why[-300:]}") from error
+    see_that_one_runs(BASE)
     began = time.monotonic()
     for name, more in ((BUILD, ["--target", "build"]), (IMAGE, [])):
         podman("build", "--format", "docker", "--pull=never", "--network",

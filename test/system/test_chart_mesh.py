@@ -21,7 +21,7 @@ DOMAIN = "default.svc.cluster.local"
 COMMON = ["gossip.advertisePodIP=false",
           f"image.repository={pods.IMAGE.split(':')[0]}",
           f"image.tag={pods.IMAGE.split(':')[1]},image.pullPolicy=Never",
-          "probe.coldInterval=1s,probe.timeout=2s"]
+          "probe.coldInterval=1s"]
 ZONE_VALUES = ",".join(f"zones[{i}].name={z},zones[{i}].region={r}"
                        for i, (z, r) in enumerate(ZONES.items()))
 
