@@ -30,7 +30,7 @@ tree=$(mktemp -d /var/tmp/prober-chroot.XXXXXX)
 # Nothing is removed while it is mounted: the binds are of the real /dev.
 clean()
 {
-    umount -R "$tree/dev" "$tree/proc" "$tree/sys" 2>/dev/null || :
+    umount -R "$tree" 2>/dev/null || :
     rm -rf --one-file-system "$tree"
 }
 trap clean EXIT
@@ -48,6 +48,7 @@ for file in /etc/apt/apt.conf.d/*proxy*; do
     [ ! -e "$file" ] || cp "$file" "$tree/etc/apt/apt.conf.d/"
 done
 
+mount --bind "$tree" "$tree" # a / is where something is mounted
 mount --rbind /dev "$tree/dev" && mount --make-rslave "$tree/dev"
 mount -t tmpfs tmpfs "$tree/dev/shm"
 mount -t proc proc "$tree/proc"
