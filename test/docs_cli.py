@@ -119,7 +119,7 @@ def hidden(program, parts, command):
 def shell_lines(text):
     """Every `prober ...` of the blocks."""
     for language, body in blocks(text):
-        if language not in ("", "sh", "shell"):
+        if language not in ("sh", "console"):
             continue
         joined = re.sub(r"\\\n\s*", " ", body)
         for line in joined.splitlines():
