@@ -59,8 +59,10 @@ git archive HEAD | tar -x -C "$tree/src"
 if [ $# = 0 ]; then
     case $suite in
     bookworm) set -- ./dev test ;;
-    *) set -- sh -c './dev build && meson test -C build --suite unit \
-        --suite tidy --print-errorlogs' ;;
+    *) set -- sh -c './dev build && {
+            meson test -C build --suite unit --suite tidy
+            test/summary.py build/meson-logs/testlog.json
+        }' ;;
     esac
 fi
 echo "== $suite: $*"
