@@ -159,10 +159,12 @@ static void read_name(struct rd *r, char out[FRAME_NAME_MAX + 1])
     if (len == 0 || len > FRAME_NAME_MAX)
         rd_fail(r, ERR_BAD);
     const uint8_t *text = rd_bytes(r, rd_err(r) ? 0 : (size_t)len);
-    if (text && memchr(text, '\0', (size_t)len))
-        rd_fail(r, ERR_BAD);
-    if (rd_err(r))
+    if (!text)
         return;
+    if (memchr(text, '\0', (size_t)len)) {
+        rd_fail(r, ERR_BAD);
+        return;
+    }
     memcpy(out, text, (size_t)len);
     out[len] = '\0';
 }
