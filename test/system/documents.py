@@ -78,6 +78,7 @@ class Block:
             elif self.language == "sh" or line.startswith("$ "):
                 found.append([line.removeprefix("$ "), ""])
             else:
+                assert found, (self.path, self.line, "answers to nothing")
                 found[-1][1] += line
                 continue
             is_open = line.endswith("\\\n")
