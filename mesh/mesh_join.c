@@ -55,13 +55,10 @@ void mesh_lost_remove(struct mesh *m, uint64_t hash)
 
 void mesh_lost_add(struct mesh *m, uint64_t now_ns, const struct member *who)
 {
-    size_t at = m->n_lost;
     mesh_lost_remove(m, who->hash);
-    if (m->n_lost == MESH_LOST_MAX) { /* full: any one makes room */
-        at = rng_below(&m->rng, MESH_LOST_MAX);
-    } else {
-        at = m->n_lost++;
-    }
+    /* When it is full any one makes room. */
+    size_t at = m->n_lost == MESH_LOST_MAX ? rng_below(&m->rng, MESH_LOST_MAX)
+                                           : m->n_lost++;
     m->lost[at] = (struct lost){who->hash, who->addr, now_ns};
 }
 

@@ -177,12 +177,19 @@ static int plan_want(struct lineup *l, struct lineup_plan *plan,
     return 0;
 }
 
+static void free_lists(struct lineup_plan *plan)
+{
+    free(plan->added);
+    free(plan->renamed);
+    free(plan->removed);
+    *plan = (struct lineup_plan){0};
+}
+
 int lineup_plan(struct lineup *l, const struct lineup_want *wants, size_t n,
                 struct lineup_plan *plan)
 {
     size_t room = n ? n : 1;
     struct index x = {0};
-    int rc = ERR_NOMEM;
 
     *plan = (struct lineup_plan){.generation = l->generation + 1};
     if (n > LINEUP_TARGETS_MAX)
@@ -190,8 +197,11 @@ int lineup_plan(struct lineup *l, const struct lineup_want *wants, size_t n,
     plan->added = calloc(room, sizeof(*plan->added));
     plan->renamed = calloc(room, sizeof(*plan->renamed));
     plan->removed = calloc(l->n_current + 1, sizeof(*plan->removed));
-    if (plan->added && plan->renamed && plan->removed)
-        rc = index_init(l, &x, n);
+    if (!plan->added || !plan->renamed || !plan->removed) {
+        free_lists(plan);
+        return ERR_NOMEM;
+    }
+    int rc = index_init(l, &x, n);
     for (size_t i = 0; i < n && !rc; i++)
         rc = plan_want(l, plan, &x, &wants[i], i);
     for (size_t i = 0; i < l->n_slots && !rc; i++) {
@@ -211,10 +221,7 @@ static void plan_fini(struct lineup_plan *plan)
         free(plan->renamed[i].zone);
         free(plan->renamed[i].region);
     }
-    free(plan->added);
-    free(plan->renamed);
-    free(plan->removed);
-    *plan = (struct lineup_plan){0};
+    free_lists(plan);
 }
 
 void lineup_leave_out(struct lineup *l, struct lineup_plan *plan, size_t i)

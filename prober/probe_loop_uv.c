@@ -264,6 +264,7 @@ static bool do_send(struct slot *s)
 static void note_facts(struct slot *s)
 {
     struct tcp_facts facts;
+    assert(s->probe.run); /* it has something to report */
     struct sample *sample = &s->probe.run->sample;
     if (s->ps.fd < 0 || tcp_facts_read(s->ps.fd, &facts))
         return;
