@@ -154,10 +154,10 @@ static void drop_engines(struct oneoffs *o)
 
 /* ---- the end of an execution ---- */
 
-static void free_place(struct oneoff *e)
+static void free_place(struct oneoffs *o, size_t place)
 {
-    struct oneoffs *o = e->owner;
-    o->places[e->place] = NULL;
+    struct oneoff *e = o->places[place];
+    o->places[place] = NULL;
     o->stats.running--;
     e->engine->users--;
     target_fini(&e->target);
@@ -177,8 +177,9 @@ static void end(struct oneoff *e)
 
 /* Whoever asked hears the end at once, also while attempts are in flight whose
  * samples nobody wants any more; the place stays until they are through. */
-static void settle(struct oneoff *e)
+static void settle(struct oneoffs *o, size_t place)
 {
+    struct oneoff *e = o->places[place];
     bool is_over = oneoff_pace_is_done(&e->pace) || e->state != ONEOFF_RUNNING;
     if (!is_over)
         return;
@@ -190,7 +191,7 @@ static void settle(struct oneoff *e)
         e->warm = NULL;
     }
     if (!e->pace.in_flight)
-        free_place(e);
+        free_place(o, place);
 }
 
 static void on_done(void *arg, const struct sample *s)
@@ -438,7 +439,7 @@ static void on_timer(uv_timer_t *timer)
          * missed with nothing in flight, of which no other event would tell. */
         if (e->state == ONEOFF_RUNNING)
             oneoff_pace_skip(&e->pace, now_ns);
-        settle(e);
+        settle(o, i);
     }
     start_due(o, now_ns);
     drop_engines(o);
