@@ -1,8 +1,9 @@
 #include "prober/process.h"
 
 #include <dirent.h>
-#include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -13,14 +14,18 @@
 /* Whole and resident size, in pages, begin the line. */
 static void read_memory(struct metrics_process *out)
 {
-    int64_t whole;
-    int64_t resident;
+    char line[256];
+    char *end, *begin = line;
     FILE *f = fopen("/proc/self/statm", "r");
     if (!f)
         return;
-    int n = fscanf(f, "%" SCNd64 " %" SCNd64, &whole, &resident);
+    bool is_read = fgets(line, sizeof(line), f);
     fclose(f);
-    if (n != 2)
+    if (!is_read)
+        return;
+    int64_t whole = strtoll(line, &begin, 10);
+    int64_t resident = strtoll(begin, &end, 10);
+    if (begin == line || end == begin)
         return;
     out->virtual_bytes = whole * sysconf(_SC_PAGESIZE);
     out->resident_bytes = resident * sysconf(_SC_PAGESIZE);

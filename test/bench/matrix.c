@@ -14,6 +14,7 @@
  * millisecond at a time, with the scheduling of the measuring plane's.
  * matrix.py is who asks.
  */
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -64,13 +65,23 @@ static uint64_t cpu_ns(void)
 
 static uint64_t resident_kib(void)
 {
-    unsigned long pages = 0;
+    char line[256], *second;
     FILE *f = fopen("/proc/self/statm", "r");
-    if (!f || fscanf(f, "%*u %lu", &pages) != 1)
-        pages = 0;
+    bool is_read = f && fgets(line, sizeof(line), f);
     if (f)
         fclose(f);
-    return pages * 4;
+    if (!is_read)
+        return 0;
+    strtoul(line, &second, 10);
+    return strtoul(second, NULL, 10) * 4;
+}
+
+/* 0 for what is none. */
+static unsigned number(const char *text)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    return *end || n > UINT_MAX ? 0 : (unsigned)n;
 }
 
 /* Counts by bucket, of one thread that adds and another that reads. */
@@ -259,12 +270,12 @@ static void ask(struct bench *b, const char *name, const char *target)
     struct wr w;
     uint8_t *slice = malloc(65536);
     uint64_t start = cpu_ns(), first = 0, longest = 0, bytes = 0;
-    int rc = 1;
+    int rc;
     if (!slice || httpd_query_decode(&q, target, strlen(target), NULL))
         abort();
     api_handle(&b->source, &q.request, &a);
     uint64_t turn = start;
-    while (a.prepare && (rc = a.prepare(a.state, &a)) == 1) {
+    while (a.prepare && a.prepare(a.state, &a) == 1) {
         uint64_t now = cpu_ns();
         longest = now - turn > longest ? now - turn : longest;
         turn = now;
@@ -466,14 +477,14 @@ static int serve(struct bench *b, const char *port)
 int main(int argc, char **argv)
 {
     static struct bench b;
-    b.zones = argc > 1 ? (unsigned)atoi(argv[1]) : 0;
-    unsigned windows = argc > 2 ? (unsigned)atoi(argv[2]) : HISTORY_WINDOWS;
+    b.zones = argc > 1 ? number(argv[1]) : 0;
+    unsigned windows = argc > 2 ? number(argv[2]) : HISTORY_WINDOWS;
     if (b.zones == 0 || b.zones > 999 || windows == 0) {
         fprintf(stderr, "usage: bench_matrix ZONES [WINDOWS [MIB [PORT]]]\n");
         return 2;
     }
     uint64_t empty_kib = resident_kib();
-    b.memory = (size_t)(argc > 3 ? atoi(argv[3]) : 4096) << 20;
+    b.memory = (size_t)(argc > 3 ? number(argv[3]) : 4096) << 20;
     struct frames_limits limits = {.retention_s = 300,
                                    .bytes_max = b.memory / 2};
     struct history_config config = {.bytes_max = b.memory / 2, .seed = 1};
