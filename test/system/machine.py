@@ -13,7 +13,7 @@ import time
 
 import pods
 
-ALWAYS = ("dbus", "man-db", "systemd", "systemd-sysv")
+ALWAYS = ("dbus", "man-db", "sudo", "systemd", "systemd-sysv")
 
 
 def suite():
