@@ -56,6 +56,7 @@ LANGUAGES = {"sh", "console", "ini", "text", "json", "yaml", "promql"}
 # What a synopsis has, and no command.
 SYNOPSIS = re.compile(r"[][|]")
 TIMEOUT_S = 90
+BUILD_S = 900
 
 # ---- the documents -----------------------------------------------------
 
@@ -159,14 +160,20 @@ def claims_of(place, commands, execute):
     return [claim_of(c) for c in commands if c.place() == place]
 
 
-def sh(command, *, code=0, enter=(), **options):
-    """Run it; what it wrote."""
-    done = subprocess.run(
-        [*enter, "sh", "-euc", command], check=False, text=True,
+def sh(command, *, code=0, enter=(), seconds=TIMEOUT_S, **options):
+    """Run it; what it wrote. What takes too long is ended, all of it."""
+    child = subprocess.Popen(
+        [*enter, "sh", "-euc", command], text=True, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, timeout=TIMEOUT_S, **options)
-    assert done.returncode == code, (done.returncode, done.stdout)
-    return done.stdout
+        stderr=subprocess.STDOUT, **options)
+    try:
+        said = child.communicate(timeout=seconds)[0]
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+    assert child.returncode == code, (child.returncode, said)
+    return said
 
 
 # ---- beside a mesh -----------------------------------------------------
@@ -337,7 +344,8 @@ class Mesh:
         if command.text.startswith("./dev"):
             cwd = built()
         said = sh(command.text, code=CODES.get(command.text, 0),
-                  enter=self.here.enter, cwd=cwd, env=self.environment)
+                  enter=self.here.enter, cwd=cwd, env=self.environment,
+                  seconds=TIMEOUT_S if cwd is self.directory else BUILD_S)
         assert said or not command.text.startswith("grep"), "found nothing"
         if command.text in CODES:  # and the same answer, to the letter
             assert said == command.answer, (said, command.answer)
@@ -492,7 +500,7 @@ def host():
 
 def run_on_machine(command):
     if command.text.startswith("./dev deps"):
-        sh(command.text, cwd=tree())
+        sh(command.text, cwd=tree(), seconds=BUILD_S)
         return
     if made.get("document") != command.block.path:
         host().try_to("dpkg", "--purge", "prober")
