@@ -147,9 +147,11 @@ class Host:
               != os.readlink("/proc/self/ns/net"), 5, f"namespace of {name}")
         self.enter = ["nsenter", f"--net={self.net}", "--"]
         # No address detection or router solicitation that a capture would
-        # show and a link emulator would count.
+        # show and a link emulator would count. No router either, whatever
+        # the machine is: it would answer for those that are not there.
         self.run("sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/default/"
-                 "disable_ipv6 && ip link set lo up")
+                 "disable_ipv6 && echo 0 >/proc/sys/net/ipv4/ip_forward && "
+                 "ip link set lo up")
 
     def run(self, *argv, **options):
         return run(*self.enter, *argv, **options)
