@@ -315,7 +315,8 @@ static void failed_exchanges_are_counted_per_member(void **state)
     static const struct net_entry b = {"n0", 2, INC, ML_STATE_ALIVE, NULL};
     start_with(&net, 1);
     for (unsigned i = 1; i <= 3; i++) {
-        mesh_on_gone(net.mesh[0], net.now_ns, await_dial(&net)->id);
+        uint32_t id = await_dial(&net)->id; /* which takes its time */
+        mesh_on_gone(net.mesh[0], net.now_ns, id);
         check_u64(net_member(&net, 0, "n0")->tcp_misses, i);
         check_u64(stats(&net).push_pull_failures, i);
     }
