@@ -98,7 +98,9 @@ def a_storm_of_reloads_loses_no_attempt():
         for mode, interval_s in CADENCE_S.items():
             was = attempts(before, "zone-b", mode)
             now = attempts(after, "zone-b", mode)
-            assert set(now) == {"ok"}, (mode, now)
+            # The first ones may have come before the other node was there.
+            assert {o for o, n in now.items() if n > was.get(o, 0)} == {
+                "ok"}, (mode, was, now)
             due = 2 * seconds / interval_s
             done = now["ok"] - was.get("ok", 0)
             # Two protocols: an attempt each at either edge.
