@@ -8,6 +8,7 @@
 #ifndef PROBER_PLANE_PRIVATE_UV_H
 #define PROBER_PLANE_PRIVATE_UV_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "prober/handover.h"
@@ -66,6 +67,7 @@ struct plane {
 
     /* The queues. */
     struct link *samples, *status, *commands, *returned, *stopped;
+    atomic_bool is_stop_told; /* by whom `commands` is not touched any more */
 
     /* The measuring thread's. */
     uv_loop_t loop;

@@ -218,8 +218,9 @@ static void on_stop_timer(uv_timer_t *timer)
     struct probe_loop_stats stats;
     probe_loop_stats(p->probes, &stats);
     uint64_t now_ns = clock_now_ns();
-    if (now_ns >= p->stop_by_ns ||
-        (stats.in_flight == 0 && now_ns >= p->stop_after_ns))
+    bool is_time = now_ns >= p->stop_by_ns ||
+                   (stats.in_flight == 0 && now_ns >= p->stop_after_ns);
+    if (is_time && atomic_load(&p->is_stop_told))
         plane_stop_now(p);
 }
 

@@ -357,6 +357,8 @@ void plane_stop(struct plane *p, uint64_t grace_ns)
     p->is_stopping = true;
     if (link_post(p->commands, &c))
         link_wake(p->commands);
+    /* Only from now on may the thread close it. */
+    atomic_store(&p->is_stop_told, true);
 }
 
 void plane_close(struct plane *p)
