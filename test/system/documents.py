@@ -487,8 +487,9 @@ def host():
     """A machine with sudo and what the package needs, but without it."""
     if "host" not in made:
         deb = next(pathlib.Path(tree(), "build-deb").glob("prober_*.deb"))
-        needs = re.findall(r"(?:^|, )([^ ,]+)", run(
-            "dpkg-deb", "--field", deb, "Depends"))
+        # With what it recommends, or apt would ask whether to fetch that.
+        needs = re.findall(r"(?:^|, |: )([^\s,:]+)(?=[\s,]|$)", run(
+            "dpkg-deb", "--field", deb, "Depends", "Recommends"), re.M)
         made["host"] = machine_stack.enter_context(
             machine.Machine(needs, {"/src": tree()}))
         made["host"].run("mkdir", "-p", "/var/lib/apt/lists/partial",

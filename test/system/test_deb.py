@@ -220,7 +220,7 @@ def a_group_may_be_let_in():
     host().run("mkdir", "-p", drop_in)
     host().write(f"{drop_in}/test.conf",
                  "[Service]\nSupplementaryGroups=operators\n")
-    text = NODE.format(n=1, zone="a")
+    text = configuration("a-1")
     host().write(CONFIG, text + """control:
   socket_mode: 0660
   socket_group: operators
