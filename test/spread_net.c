@@ -100,8 +100,7 @@ void net_start(struct net *net, unsigned i)
 {
     struct net_node *node = &net->nodes[i];
     struct frames_limits limits = {
-        .retention_s =
-            net->config.retention_s ? net->config.retention_s : 300,
+        .retention_s = net->config.retention_s ? net->config.retention_s : 300,
         .bytes_max = net->config.bytes_max ? net->config.bytes_max : 32u << 20,
         .origin_bytes_max = 2u << 20,
         .epochs_max = 4};
