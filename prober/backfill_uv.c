@@ -4,9 +4,8 @@
 #include <string.h>
 
 #include "prober/clock.h"
+#include "proto/base/due.h"
 #include "proto/base/rng.h"
-
-#define NS_PER_MS UINT64_C(1000000)
 
 struct backfill_uv {
     struct gossip *gossip;
@@ -32,11 +31,8 @@ static void carry_out(struct backfill_uv *u)
         (void)gossip_send(u->gossip, e.member, e.data, true);
         gossip_kick(u->gossip);
     }
-    uint64_t due_ns = backfill_deadline(u->backfill);
-    uint64_t now_ns = clock_now_ns();
-    uint64_t wait_ns = due_ns > now_ns ? due_ns - now_ns : 0;
-    uv_timer_start(&u->timer, on_timer, (wait_ns + NS_PER_MS - 1) / NS_PER_MS,
-                   0);
+    uint64_t wait_ms = due_ms(backfill_deadline(u->backfill), clock_now_ns());
+    uv_timer_start(&u->timer, on_timer, wait_ms, 0);
 }
 
 struct backfill_uv *backfill_uv_open(const struct backfill_uv_config *c)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "prober/clock.h"
+#include "proto/base/due.h"
 
 #define READ_SIZE    16384
 #define NS_PER_MS    UINT64_C(1000000)
@@ -35,10 +36,7 @@ static int wait_for(const struct cli_conn *c, int fd, short events,
                             {.fd = c->abort_fd, .events = POLLIN}};
 
     for (;;) {
-        uint64_t now_ns = clock_now_ns();
-        uint64_t left_ms = now_ns < until_ns
-                               ? (until_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS
-                               : 0;
+        uint64_t left_ms = due_ms(until_ns, clock_now_ns());
         int n = poll(fds, 2, left_ms > INT_MAX ? INT_MAX : (int)left_ms);
 
         if (n > 0 && fds[1].revents)

@@ -18,6 +18,7 @@
 #include "prober/probe_loop_uv.h"
 #include "prober/slice.h"
 #include "prober/target.h"
+#include "proto/base/due.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 
@@ -165,8 +166,7 @@ static void on_pace(uv_timer_t *timer);
 static void arm(struct run *r, uint64_t delay_ns)
 {
     uv_update_time(&r->loop);
-    uv_timer_start(&r->pace, on_pace, (delay_ns + NS_PER_MS - 1) / NS_PER_MS,
-                   0);
+    uv_timer_start(&r->pace, on_pace, due_ms(delay_ns, 0), 0);
 }
 
 /* --interval 0: fill what is free. An attempt that ends within its own start

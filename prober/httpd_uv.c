@@ -10,13 +10,13 @@
 #include <unistd.h>
 
 #include "prober/httpd_private_uv.h"
+#include "proto/base/due.h"
 
 #define BACKLOG         511
 #define ACCEPTS_MAX     32         /* per wake-up */
 #define REFUSALS_MAX    8          /* connections that only hear a 503 */
 #define EVICT_TRIES     8          /* of those who wait, at whom to look */
 #define ACCEPT_PAUSE_NS 100000000u /* after running out of descriptors */
-#define NS_PER_MS       1000000u
 #define NS_PER_S        1000000000u
 
 static void on_timer(uv_timer_t *timer);
@@ -38,11 +38,7 @@ static void arm_timer(struct httpd *h, uint64_t now_ns)
         uv_timer_stop(&h->timer);
         return;
     }
-    uint64_t wait_ns =
-        first->deadline_ns > now_ns ? first->deadline_ns - now_ns : 0;
-    /* Rounded up: one wake-up too early would be followed by a second. */
-    uv_timer_start(&h->timer, on_timer, (wait_ns + NS_PER_MS - 1) / NS_PER_MS,
-                   0);
+    uv_timer_start(&h->timer, on_timer, due_ms(first->deadline_ns, now_ns), 0);
 }
 
 void httpd_set_deadline(struct httpd *h, struct heap_node *node,

@@ -4,8 +4,7 @@
 
 #include "prober/clock.h"
 #include "prober/inquiry_private.h"
-
-#define NS_PER_MS 1000000u
+#include "proto/base/due.h"
 
 struct host {
     struct inquiries_config config;
@@ -29,12 +28,10 @@ static void on_timer(uv_timer_t *timer)
 static void host_arm(void *arg, uint64_t due_ns)
 {
     struct host *h = arg;
-    uint64_t now_ns = clock_now_ns();
-    uint64_t wait_ns = due_ns > now_ns ? due_ns - now_ns : 0;
+    uint64_t wait_ms = due_ms(due_ns, clock_now_ns());
     /* Its idea of now is that of the loop's last turn. */
     uv_update_time(h->config.loop);
-    uv_timer_start(&h->timer, on_timer, (wait_ns + NS_PER_MS - 1) / NS_PER_MS,
-                   0);
+    uv_timer_start(&h->timer, on_timer, wait_ms, 0);
 }
 
 static int host_audit(void *arg, const char *event,

@@ -9,6 +9,7 @@
 #include "prober/hosts.h"
 #include "prober/probe_loop_uv.h"
 #include "prober/target.h"
+#include "proto/base/due.h"
 #include "proto/base/rate.h"
 #include "proto/base/rng.h"
 #include "proto/tls.h"
@@ -87,11 +88,9 @@ static void arm(struct oneoffs *o, uint64_t due_ns)
 {
     if (o->is_closing || due_ns == UINT64_MAX)
         return;
-    uint64_t now_ns = clock_now_ns();
-    uint64_t wait_ns = due_ns > now_ns ? due_ns - now_ns : 0;
+    uint64_t wait_ms = due_ms(due_ns, clock_now_ns());
     uv_update_time(o->loop);
-    uv_timer_start(&o->timer, on_timer, (wait_ns + NS_PER_MS - 1) / NS_PER_MS,
-                   0);
+    uv_timer_start(&o->timer, on_timer, wait_ms, 0);
 }
 
 /* ---- engines ---- */

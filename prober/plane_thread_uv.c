@@ -6,6 +6,7 @@
 #include "prober/plane_private_uv.h"
 #include "prober/slice.h"
 #include "prober/target.h"
+#include "proto/base/due.h"
 
 #define STATUS_MS       1000
 #define STARTS_PER_TURN 64
@@ -71,11 +72,9 @@ void plane_arm_schedule(struct plane *p)
     uint64_t next_ns = schedule_next(&p->schedule);
     if (next_ns == UINT64_MAX || p->stop_by_ns)
         return;
-    uint64_t now_ns = clock_now_ns();
-    uint64_t left_ns = next_ns > now_ns ? next_ns - now_ns : 0;
+    uint64_t wait_ms = due_ms(next_ns, clock_now_ns());
     uv_update_time(&p->loop);
-    uv_timer_start(&p->schedule_timer, on_schedule,
-                   (left_ns + NS_PER_MS - 1) / NS_PER_MS, 0);
+    uv_timer_start(&p->schedule_timer, on_schedule, wait_ms, 0);
 }
 
 /* What swallows every packet holds each attempt for its whole timeout, and a

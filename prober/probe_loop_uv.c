@@ -10,6 +10,7 @@
 #include "prober/psock_uv.h"
 #include "prober/resolve_uv.h"
 #include "prober/tcp_info.h"
+#include "proto/base/due.h"
 #include "proto/base/heap.h"
 
 #define READ_SIZE      32768
@@ -20,8 +21,6 @@
 /* A lookup that nobody waits for any more ends when its last try does. */
 #define LOOKUPS_PER_ATTEMPT 4
 #define LATE_READS_MAX      64 /* batches read before deadlines are judged */
-
-#define NS_PER_MS 1000000u
 
 /* One connection: of a cold attempt, or held for a warm probe. The socket
  * comes first: an event's socket is its slot. */
@@ -78,11 +77,9 @@ static void arm(struct probe_loop *l, uint64_t when_ns)
 {
     if (l->is_closing || when_ns >= l->armed_ns)
         return;
-    uint64_t now_ns = clock_now_ns();
-    uint64_t ms =
-        when_ns > now_ns ? (when_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
+    uint64_t wait_ms = due_ms(when_ns, clock_now_ns());
     uv_update_time(l->timer.loop);
-    uv_timer_start(&l->timer, on_timer, ms, 0);
+    uv_timer_start(&l->timer, on_timer, wait_ms, 0);
     l->armed_ns = when_ns;
 }
 

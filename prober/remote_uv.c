@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "prober/clock.h"
+#include "proto/base/due.h"
 #include "proto/base/rng.h"
 
 #define NS_PER_MS       UINT64_C(1000000)
@@ -277,13 +278,10 @@ static void on_timer(uv_timer_t *timer)
 static void arm(struct remote_uv *u)
 {
     uint64_t due_ns = remote_deadline(u->remote);
-    uint64_t now_ns = clock_now_ns();
-    uint64_t wait_ns = due_ns > now_ns ? due_ns - now_ns : 0;
     if (due_ns == UINT64_MAX)
         uv_timer_stop(&u->timer);
     else
-        uv_timer_start(&u->timer, on_timer,
-                       (wait_ns + NS_PER_MS - 1) / NS_PER_MS, 0);
+        uv_timer_start(&u->timer, on_timer, due_ms(due_ns, clock_now_ns()), 0);
 }
 
 /* Sinks call back into this module while effects are taken: those then only

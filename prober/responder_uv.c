@@ -13,6 +13,7 @@
 
 #include "prober/psock_uv.h"
 #include "prober/responder.h"
+#include "proto/base/due.h"
 #include "proto/base/heap.h"
 #include "proto/h2.h"
 #include "proto/http1.h"
@@ -106,11 +107,9 @@ static void arm(struct responder *r)
     struct heap_node *first = heap_first(&r->deadlines);
     if (!first || r->is_closing || first->deadline_ns >= r->armed_ns)
         return;
-    uint64_t now_ns = clock_now_ns();
-    uint64_t left_ns =
-        first->deadline_ns > now_ns ? first->deadline_ns - now_ns : 0;
+    uint64_t wait_ms = due_ms(first->deadline_ns, clock_now_ns());
     uv_update_time(r->timer.loop);
-    uv_timer_start(&r->timer, on_timer, (left_ns + 999999) / 1000000, 0);
+    uv_timer_start(&r->timer, on_timer, wait_ms, 0);
     r->armed_ns = first->deadline_ns;
 }
 

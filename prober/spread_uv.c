@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "prober/clock.h"
+#include "proto/base/due.h"
 #include "proto/base/rng.h"
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -36,11 +37,8 @@ static void carry_out(struct spread_uv *u)
     }
     if (has_sent)
         gossip_kick(u->gossip);
-    uint64_t due_ns = spread_deadline(u->spread);
-    uint64_t now_ns = clock_now_ns();
-    uint64_t wait_ns = due_ns > now_ns ? due_ns - now_ns : 0;
-    uv_timer_start(&u->timer, on_timer, (wait_ns + NS_PER_MS - 1) / NS_PER_MS,
-                   0);
+    uint64_t wait_ms = due_ms(spread_deadline(u->spread), clock_now_ns());
+    uv_timer_start(&u->timer, on_timer, wait_ms, 0);
 }
 
 static uint64_t seed_of(const struct config *c, uint64_t now_unix_ns)
