@@ -136,7 +136,4 @@ void httpd_error(struct httpd_answer *answer, unsigned status, const char *code,
 /* Run and forget `done`; the answer is zeroed. */
 void httpd_answer_fini(struct httpd_answer *answer);
 
-/* "OK", "Not Found", ...; "" for a status without a usual phrase. */
-const char *httpd_reason(unsigned status);
-
 #endif /* PROBER_HTTPD_H */

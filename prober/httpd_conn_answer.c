@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "proto/base/err.h"
+#include "proto/http1.h"
 
 #define GZIP_MIN 1024 /* below, the header costs more */
 #define NS_PER_S 1000000000u
@@ -57,7 +58,7 @@ static void write_head(struct httpd_conn *c, unsigned status, int64_t length)
 {
     const struct httpd_answer *a = &c->answer;
     struct wr *w = &c->out;
-    wr_printf(w, "HTTP/1.1 %u %s\r\n", status, httpd_reason(status));
+    wr_printf(w, "HTTP/1.1 %u %s\r\n", status, http1_reason(status));
     if (c->config->now_unix_ns)
         write_date(w, c->config->now_unix_ns());
     if (status != 304 && status != 204) {

@@ -132,9 +132,13 @@ bool http1_field(const struct http1 *h, const char *name,
 void http1_write_request(struct wr *w, const char *method, const char *target,
                          const char *host, bool keep_alive, const char *extra);
 
+/* The phrase of a status: "OK", "Not Found", ... (RFC 9110, 15; RFC 6585);
+ * "" for one without a usual phrase. */
+const char *http1_reason(unsigned status);
+
 /* Write a response head with Content-Length: body_len (left out for 1xx and
  * 204, which must not have one). `content_type` and `extra` may be NULL, and
- * are checked as above. The reason is derived from `status`, 100..999. */
+ * are checked as above. The reason is that of `status`, 100..999. */
 void http1_write_response(struct wr *w, unsigned status,
                           const char *content_type, uint64_t body_len,
                           bool keep_alive, const char *extra);

@@ -57,7 +57,7 @@ void http1_write_request(struct wr *w, const char *method, const char *target,
     write_end(w, keep_alive, extra);
 }
 
-static const char *reason_of(unsigned status)
+const char *http1_reason(unsigned status)
 {
     static const struct {
         unsigned status;
@@ -80,6 +80,7 @@ static const char *reason_of(unsigned status)
         {413, "Content Too Large"},
         {414, "URI Too Long"},
         {415, "Unsupported Media Type"},
+        {417, "Expectation Failed"},
         {421, "Misdirected Request"},
         {422, "Unprocessable Content"},
         {429, "Too Many Requests"},
@@ -110,7 +111,7 @@ void http1_write_response(struct wr *w, unsigned status,
         refuse(w);
         return;
     }
-    wr_printf(w, "HTTP/1.1 %u %s\r\n", status, reason_of(status));
+    wr_printf(w, "HTTP/1.1 %u %s\r\n", status, http1_reason(status));
     if (content_type) {
         wr_text(w, "Content-Type: ");
         wr_text(w, content_type);
